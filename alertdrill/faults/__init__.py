@@ -1,0 +1,1 @@
+"""The faults: one contract, one class each."""

@@ -1,0 +1,83 @@
+"""The contract of every fault: inject, prove, count, heal, prove again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+from docker.models.containers import Container
+
+
+class Target(Protocol):
+    """What a fault may ask of a stack."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    def url(self, component: str, port: str = "http") -> str:
+        """``http://127.0.0.1:PORT`` of a published port. Raises StackError when there is none."""
+        ...
+
+    def address(self, component: str, port: str) -> tuple[str, int]:
+        """Host and port on loopback of a published port."""
+        ...
+
+    def container(self, component: str) -> Container:
+        """The container of this run, freshly read from the engine."""
+        ...
+
+    def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
+        """Run ``argv`` in a container: its exit code and its output."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Whether something was seen to hold, and what was seen."""
+
+    holds: bool
+    seen: str
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How much traffic met the fault: a counter that only grows, and what it counts."""
+
+    count: int
+    unit: str
+
+
+class Fault(ABC):
+    """Something that breaks, provably, and heals without a trace.
+
+    Implementations are frozen dataclasses: a fault is a value that a table can hold. What must
+    be remembered between the verbs is read back from the thing that was broken.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A short identifier for machines, e.g. ``refuse(postgres)``."""
+
+    @abstractmethod
+    def inject(self, stack: Target) -> None:
+        """Break it. Raises FaultError when the change did not take."""
+
+    @abstractmethod
+    def is_effective(self, stack: Target) -> Evidence:
+        """Look from elsewhere than ``inject`` did: does it bite? Called until it holds."""
+
+    @abstractmethod
+    def heal(self, stack: Target) -> None:
+        """Undo it; idempotent, and safe when it was never injected. Raises FaultError."""
+
+    @abstractmethod
+    def is_healed(self, stack: Target) -> Evidence:
+        """Look from elsewhere: is nothing of it left? Called until it holds."""
+
+    def exposure(self, stack: Target) -> Exposure | None:
+        """Traffic that met the fault so far. Read before injection and later; the difference
+        counts. ``None``: the fault stands between the clients and the system, so the requests
+        that the load itself saw fail are counted."""
+        return None

@@ -1,0 +1,1 @@
+"""Load from Locust, in a process of its own."""

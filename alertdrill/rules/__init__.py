@@ -1,0 +1,1 @@
+"""Alert rules: read, compress, reason about."""

@@ -1,0 +1,1 @@
+"""What a system says of itself: metrics, alerts, notifications, traces, logs."""

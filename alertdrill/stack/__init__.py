@@ -1,0 +1,1 @@
+"""Starts, watches and removes a stack of containers."""

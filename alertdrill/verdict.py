@@ -1,0 +1,87 @@
+"""The verdict lattice: fail beats unknown beats pass, and nothing proven is not a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+
+class Verdict(Enum):
+    """What a check, a drill or a whole run may say. The value is its exit code."""
+
+    PASS = 0
+    FAIL = 1
+    UNKNOWN = 3
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @staticmethod
+    def worst(verdicts: Iterable[Verdict]) -> Verdict:
+        """The worst of ``verdicts``; of none at all, ``UNKNOWN``: nothing was proven."""
+        seen = set(verdicts)
+        for verdict in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS):
+            if verdict in seen:
+                return verdict
+        return Verdict.UNKNOWN
+
+
+class Reason(StrEnum):
+    """Why a verdict is not a pass, for machines. The words for people stand beside it."""
+
+    # The monitoring, or the system under it, is wrong.
+    ALERT_DID_NOT_FIRE = "alert_did_not_fire"
+    ALERT_NOT_NOTIFIED = "alert_not_notified"
+    ALERT_DID_NOT_RESOLVE = "alert_did_not_resolve"
+    RESOLVED_NOT_NOTIFIED = "resolved_not_notified"
+    ALERT_WITHOUT_FAULT = "alert_without_fault"
+    UNEXPECTED_ALERT = "unexpected_alert"
+    NOT_INHIBITED = "not_inhibited"
+    WRONG_RECEIVER = "wrong_receiver"
+    WRONG_LABELS = "wrong_labels"
+    TARGET_DOWN = "target_down"
+    STEADY_STATE_LOST = "steady_state_lost"
+    HEALTH_WRONG = "health_wrong"
+    # Nothing could be proven.
+    FAULT_NOT_PROVEN = "fault_not_proven"
+    FAULT_NOT_HEALED = "fault_not_healed"
+    NO_TRAFFIC = "no_traffic"
+    LOAD_INVALID = "load_invalid"
+    NO_DATA = "no_data"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    STACK_BROKEN = "stack_broken"
+    PRECONDITION_UNMET = "precondition_unmet"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.UNKNOWN if self in _UNKNOWN else Verdict.FAIL
+
+
+_UNKNOWN = frozenset(
+    {
+        Reason.FAULT_NOT_PROVEN,
+        Reason.FAULT_NOT_HEALED,
+        Reason.NO_TRAFFIC,
+        Reason.LOAD_INVALID,
+        Reason.NO_DATA,
+        Reason.IMAGE_UNAVAILABLE,
+        Reason.STACK_BROKEN,
+        Reason.PRECONDITION_UNMET,
+        Reason.INTERRUPTED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that keeps a drill from passing: a reason for machines, words for people."""
+
+    reason: Reason
+    message: str
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.reason.verdict
