@@ -1,4 +1,4 @@
-"""Every error that alertdrill raises on purpose; each says what was asked, what came, what to do."""
+"""Every error raised on purpose; each says what was asked, what came, what to do."""
 
 from __future__ import annotations
 

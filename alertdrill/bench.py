@@ -1,0 +1,76 @@
+"""The test bench: a running stack, its monitoring as loaded, and everything that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alertdrill.config import AlertExpectation, Config
+from alertdrill.errors import UsageError
+from alertdrill.load.plan import Load
+from alertdrill.load.session import LoadSession
+from alertdrill.rules.deadline import Deadline, fire_deadline, resolve_deadline
+from alertdrill.rules.model import Monitoring
+from alertdrill.signals.alerts import Alerts
+from alertdrill.signals.metrics import Metrics
+from alertdrill.signals.notifications import Notifications
+from alertdrill.stack.run import Stack
+from alertdrill.timeline import Timeline
+
+
+@dataclass
+class Bench:
+    """What a drill runs on. ``monitoring`` is what the stack's Prometheus and Alertmanager
+    really loaded, so every deadline derived from it is on the stack's own clock."""
+
+    config: Config
+    stack: Stack
+    monitoring: Monitoring
+    run_dir: Path
+    timeline: Timeline
+    expectations: Mapping[str, AlertExpectation]
+    tell: Callable[[str], None] = lambda _: None
+    metrics: Metrics = field(init=False)
+    alerts: Alerts = field(init=False)
+    notifications: Notifications = field(init=False)
+
+    def __post_init__(self) -> None:
+        prometheus = self.stack.url("prometheus")
+        self.metrics = Metrics(prometheus)
+        self.alerts = Alerts(prometheus, self.stack.url("alertmanager"))
+        self.notifications = Notifications(self.stack.url("receiver"))
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.alerts.close()
+        self.notifications.close()
+
+    def load(self, load: Load, name: str) -> LoadSession:
+        """A load session against the target, not started yet; it writes below ``load/name``."""
+        target = self.config.target
+        return LoadSession(
+            load,
+            host=self.stack.url(target.component, target.port),
+            out_dir=self.run_dir / "load" / name,
+            project_root=self.config.root,
+        )
+
+    def fire_deadline(self, alert: str, operation_s: float) -> Deadline:
+        return fire_deadline(
+            self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
+        )
+
+    def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
+        return resolve_deadline(
+            self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
+        )
+
+    def expectation(self, alert: str) -> AlertExpectation:
+        """Raises UsageError when the project doesn't say where ``alert`` must arrive."""
+        if alert not in self.expectations:
+            raise UsageError(
+                f"[alerts.{alert}] is missing: say which receiver must get it, and its labels",
+                file=self.config.root / "alertdrill.toml",
+            )
+        return self.expectations[alert]

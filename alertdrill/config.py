@@ -1,0 +1,157 @@
+"""``alertdrill.toml``: what a project says about itself; strict, and errors have a line.
+
+Every path in it is relative to the folder that holds the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alertdrill.errors import UsageError
+from alertdrill.stack.component import StackSpec
+
+FILE_NAME = "alertdrill.toml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MonitoringFiles(_Strict):
+    """What is under test. ``optional_jobs``: scrape jobs that may be down where the gate runs;
+    such a job is listed under ``not_verified`` instead of failing the drill."""
+
+    prometheus: Path
+    alertmanager: Path
+    optional_jobs: tuple[str, ...] = ()
+
+
+class Clock(_Strict):
+    """``factor``: every duration of the monitoring is divided by it; 1 is the real clock."""
+
+    factor: float = Field(default=60, ge=1, le=600)
+
+    @property
+    def mode(self) -> Literal["real", "compressed"]:
+        return "real" if self.factor == 1 else "compressed"
+
+
+class Target(_Strict):
+    """The component that the load is aimed at, and its published port's name."""
+
+    component: str
+    port: str = "http"
+
+
+class Gate(_Strict):
+    """``stacks``: how many stacks run drills side by side; ``profile``: the components."""
+
+    drills: tuple[Path, ...] = (Path("chaos"),)
+    profile: str = "core"
+    stacks: int = Field(default=1, ge=1, le=16)
+    seed: int = 7
+
+
+class AlertExpectation(_Strict):
+    """Where an alert must arrive and which labels it must carry there, whatever the
+    Alertmanager configuration says: this is the specification that it is tested against."""
+
+    receiver: str
+    labels: dict[str, str] = {}
+
+
+class Config(_Strict):
+    """The whole file."""
+
+    name: str
+    stack: str = Field(pattern=r"^[\w.]+:\w+$")
+    monitoring: MonitoringFiles
+    target: Target
+    clock: Clock = Clock()
+    gate: Gate = Gate()
+    alerts: dict[str, AlertExpectation] = {}
+    root: Path = Field(default=Path(), exclude=True)
+
+    def path(self, relative: Path) -> Path:
+        return self.root / relative
+
+    def load_stack(self) -> StackSpec:
+        """Import the declared stack. Raises UsageError when there is none."""
+        module_name, _, attribute = self.stack.partition(":")
+        if str(self.root) not in sys.path:
+            sys.path.insert(0, str(self.root))
+        try:
+            spec = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise _at(self.root / FILE_NAME, ("stack",), f"{self.stack!r}: {error}") from error
+        if not isinstance(spec, StackSpec):
+            raise _at(self.root / FILE_NAME, ("stack",), f"{self.stack!r} is not a StackSpec")
+        return spec
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above ``start`` that holds an alertdrill.toml."""
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise UsageError(f"there is no {FILE_NAME} in {start} or above it: run this inside a project")
+
+
+def load_config(root: Path) -> Config:
+    """Read and check ``root/alertdrill.toml``. Raises UsageError with file and line."""
+    path = root / FILE_NAME
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"can't be read: {error.strerror}", file=path) from error
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise UsageError(
+            f"not valid TOML: {error}", file=path, line=int(line.group(1)) if line else None
+        ) from error
+    try:
+        return Config.model_validate({**data, "root": root.resolve()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _at(path, first["loc"], _words(first)) from error
+
+
+def _words(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}"
+    if error["type"] == "missing":
+        return f"missing key {where!r}"
+    return f"{where}: {error['msg']}, got {error['input']!r}"
+
+
+def _at(path: Path, location: tuple[int | str, ...], message: str) -> UsageError:
+    return UsageError(message, file=path, line=line_of(path.read_text("utf-8"), location))
+
+
+def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) of a TOML key by its path: below its table's header, or the header."""
+    keys = [str(part) for part in location if not isinstance(part, int)]
+    table: list[str] = []
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        entry = re.match(r"\s*([\w.\"-]+)\s*=", line)
+        if header:
+            table = [part.strip('" ') for part in header.group(1).split(".")]
+            found = table
+        elif entry:
+            found = table + [part.strip('"') for part in entry.group(1).split(".")]
+        else:
+            continue
+        depth = len(found) if keys[: len(found)] == found else 0
+        if depth and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None

@@ -1,0 +1,142 @@
+"""A drill: what is broken, under which load, and what the monitoring must then say."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alertdrill.faults.contract import Fault
+from alertdrill.load.plan import Load
+from alertdrill.verdict import Finding, Verdict
+
+
+def _declared_at() -> tuple[str, int]:
+    """File and line of the table row being built, for errors that point at it."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in ("<string>", __file__):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One row of a table of expectations.
+
+    ``fires``        must fire, arrive at their receivers, resolve after the fault and say so
+    ``inhibited``    must fire in Prometheus and be held back by Alertmanager
+    ``may_fire``     collateral: may fire, and must resolve if it did
+    ``stays_quiet``  must not fire. Every alert not named above must stay quiet anyway; naming
+                     one here says that this drill is about its silence
+    ``operation_s``  how long the slowed operation lasts, in real seconds: a histogram shows it
+                     only when it ends, so this is added to every deadline
+    """
+
+    title: str
+    fault: Fault
+    load: Load
+    fires: frozenset[str] = frozenset()
+    inhibited: frozenset[str] = frozenset()
+    may_fire: frozenset[str] = frozenset()
+    stays_quiet: frozenset[str] = frozenset()
+    operation_s: float = 0.0
+    declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("fires", "inhibited", "may_fire", "stays_quiet"):
+            names: Iterable[str] = getattr(self, name)
+            object.__setattr__(self, name, frozenset(names))
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def id(self) -> str:
+        """The title as a file name and a fragment: ``postgresql-refuses-connections``."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def named_alerts(self) -> frozenset[str]:
+        return self.fires | self.inhibited | self.may_fire | self.stays_quiet
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Requests that the load finished under the fault, and how much met it (``unit`` says
+    what was counted). ``met_fault`` is None when there was no fault to meet."""
+
+    requests: int = 0
+    met_fault: int | None = None
+    unit: str = "requests"
+
+
+@dataclass(frozen=True)
+class AlertOutcome:
+    """What became of one alert. Times are seconds from injection; None: it didn't happen.
+
+    ``resolved_s`` is when the resolved notification arrived; ``deadline_s`` and
+    ``resolve_deadline_s`` (counted from healing) are the times allowed for both notifications.
+    """
+
+    name: str
+    expected: str
+    pending_s: float | None = None
+    firing_s: float | None = None
+    notified_s: float | None = None
+    inhibited_s: float | None = None
+    inactive_s: float | None = None
+    resolved_s: float | None = None
+    deadline_s: float | None = None
+    resolve_deadline_s: float | None = None
+    receivers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrillResult:
+    """The verdict of one drill and all that led to it."""
+
+    id: str
+    title: str
+    fault: str
+    findings: tuple[Finding, ...]
+    traffic: Traffic
+    alerts: tuple[AlertOutcome, ...]
+    healed_s: float | None
+    wall_s: float
+    stack: str
+    worker: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.findings:
+            return Verdict.PASS
+        return Verdict.worst(finding.verdict for finding in self.findings)
+
+    @property
+    def reason(self) -> str | None:
+        """The reason of the first finding that is as bad as the verdict."""
+        for finding in self.findings:
+            if finding.verdict is self.verdict:
+                return finding.reason.value
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """The drill's entry in ``verdict.json``."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "fault": self.fault,
+            "verdict": self.verdict.word,
+            "reason": self.reason,
+            "findings": [
+                {"reason": f.reason.value, "verdict": f.verdict.word, "message": f.message}
+                for f in self.findings
+            ],
+            "traffic": asdict(self.traffic),
+            "alerts": [asdict(alert) for alert in self.alerts],
+            "healed_s": self.healed_s,
+            "wall_s": self.wall_s,
+            "stack": self.stack,
+        }

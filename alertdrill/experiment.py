@@ -1,0 +1,447 @@
+"""The experiment: seven steps from a steady state through a fault and back, judged on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from alertdrill.bench import Bench
+from alertdrill.drill import Drill, DrillResult, Traffic
+from alertdrill.errors import (
+    AlertdrillError,
+    DeadlineExceeded,
+    FaultError,
+    LoadError,
+    SignalError,
+    UsageError,
+)
+from alertdrill.faults.contract import Exposure
+from alertdrill.faults.nothing import Nothing
+from alertdrill.faults.world import leftovers
+from alertdrill.judge import AlertCase, Role, role_of
+from alertdrill.load.session import LoadSession
+from alertdrill.rules.deadline import window_s
+from alertdrill.shield import signals_deferred
+from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
+from alertdrill.signals.notifications import Notification
+from alertdrill.signals.wait import eventually
+from alertdrill.verdict import Finding, Reason
+
+TARGETS_UP_S = 15.0
+EFFECTIVE_S = 10.0
+HEALED_S = 30.0
+TRAFFIC_S = 10.0
+STEADY_AGAIN_S = 20.0
+STEADY_WINDOW_S = 2.0
+STEADY_FAILED_RATIO = 0.01
+# Reasons that say that something did not happen. They prove nothing when the fault, the
+# traffic or the load wasn't there, and give way to the reason for that.
+ABSENCES = frozenset({Reason.ALERT_DID_NOT_FIRE, Reason.ALERT_NOT_NOTIFIED, Reason.NOT_INHIBITED})
+
+
+class _Ended(Exception):
+    """The experiment can't go on; its finding says why."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.finding = Finding(reason, message)
+
+
+def run_drill(drill: Drill, bench: Bench) -> DrillResult:
+    """Run one drill and judge it.
+
+    Whatever goes wrong on the way is a finding; the fault is healed in every case. Raises
+    UsageError when the table names an alert that no rule defines.
+    """
+    check_table([drill], bench)
+    return _Experiment(drill, bench).run()
+
+
+def check_table(drills: Iterable[Drill], bench: Bench) -> None:
+    """Raise UsageError, with the row's file and line, for alerts that don't exist."""
+    for drill in drills:
+        refuse_unknown_alerts(drill, bench.monitoring.alerts)
+        for alert in drill.fires:
+            bench.expectation(alert)
+
+
+def refuse_unknown_alerts(drill: Drill, known: Iterable[str]) -> None:
+    """Raise UsageError when ``drill`` names an alert that is not in ``known``."""
+    unknown = sorted(drill.named_alerts - set(known))
+    if unknown:
+        file, line = drill.declared_at
+        raise UsageError(
+            f"{drill.title!r} names {', '.join(unknown)}, which no rule defines; "
+            f"the rules define {', '.join(sorted(known))}",
+            file=file,
+            line=line,
+        )
+
+
+@dataclass
+class _Experiment:
+    drill: Drill
+    bench: Bench
+    findings: list[Finding] = field(default_factory=list)
+    cases: list[AlertCase] = field(default_factory=list)
+    traffic: Traffic = Traffic()
+    injected: float | None = None
+    healed: float | None = None
+
+    @property
+    def is_control(self) -> bool:
+        return isinstance(self.drill.fault, Nothing)
+
+    # --- the seven steps -------------------------------------------------------------------
+
+    def run(self) -> DrillResult:
+        begun = time.monotonic()
+        self._log("begun", fault=self.drill.fault.name)
+        try:
+            self._precondition()
+            with (
+                AlertWatch(self.bench.alerts, self.bench.notifications, self._on_event) as watch,
+                self.bench.load(self.drill.load, self.drill.id) as load,
+            ):
+                self._baseline(watch, load)
+                self._break_observe_heal(watch, load)
+                self._prove_clean(load)
+        except _Ended as ended:
+            self.findings.append(ended.finding)
+        except UsageError:
+            raise
+        except AlertdrillError as error:
+            self.findings.append(Finding(_reason_of(error), str(error)))
+        finally:
+            self._log("ended", findings=[f.reason.value for f in self.findings])
+        return DrillResult(
+            id=self.drill.id,
+            title=self.drill.title,
+            fault=self.drill.fault.name,
+            findings=tuple(_without_idle_absences(self.findings)),
+            traffic=self.traffic,
+            alerts=tuple(c.outcome() for c in self.cases if _is_of_interest(c)),
+            healed_s=None if self.healed is None else self._since_injection(self.healed),
+            wall_s=round(time.monotonic() - begun, 2),
+            stack=self.bench.stack.run_id,
+        )
+
+    def _precondition(self) -> None:
+        """Nothing broken, every target scraped, every rule evaluated, no alert active."""
+        left = leftovers(self.bench.stack)
+        if left:
+            raise _Ended(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
+        self._await(self._no_target_down, TARGETS_UP_S, Reason.TARGET_DOWN)
+        quiet_s = max(
+            (self.bench.resolve_deadline(a, 0.0).total_s for a in self.bench.monitoring.alerts),
+            default=0.0,
+        )
+        self._await(self._no_alert_active, quiet_s, Reason.ALERT_WITHOUT_FAULT)
+
+    def _baseline(self, watch: AlertWatch, load: LoadSession) -> None:
+        """The steady state under load, for as long as the longest window looks back."""
+        load.wait_started(timeout_s=30.0)
+        loaded = time.monotonic()
+        length = max((window_s(r.expr) for r in self.bench.monitoring.alerts.values()), default=0.0)
+        self._tell(f"baseline for {length:.0f} s")
+
+        def steady() -> bool:
+            now = time.monotonic()
+            fired = sorted(watch.fired_since(loaded))
+            if fired:
+                raise _Ended(
+                    Reason.ALERT_WITHOUT_FAULT,
+                    f"{', '.join(fired)} fired under load before anything was broken",
+                )
+            return (
+                now - loaded >= length
+                and all(s is AlertState.INACTIVE for s in watch.states().values())
+                and self._unsteady(load, now - min(length, now - loaded)) is None
+            )
+
+        try:
+            eventually(steady, timeout_s=3 * length + 10.0, what="the steady state")
+        except DeadlineExceeded as error:
+            why = self._unsteady(load, time.monotonic() - length) or "alerts are pending"
+            raise _Ended(Reason.STEADY_STATE_LOST, f"no steady state under load: {why}") from error
+        health = load.validity(loaded, time.monotonic())
+        if not health.valid:
+            raise _Ended(Reason.LOAD_INVALID, health.why)
+        self._log("steady")
+
+    def _break_observe_heal(self, watch: AlertWatch, load: LoadSession) -> None:
+        fault, stack = self.drill.fault, self.bench.stack
+        before = fault.exposure(stack)
+        try:
+            injected = self.injected = time.monotonic()
+            fault.inject(stack)
+            self._log("injected", at=injected)
+            self.cases = [
+                self._case(alert, watch) for alert in sorted(self.bench.monitoring.alerts)
+            ]
+            self._prove(Reason.FAULT_NOT_PROVEN)
+            self._observe(load, before)
+            self._judge(load, before)
+        finally:
+            with signals_deferred():
+                self._heal()
+
+    def _prove(self, reason: Reason) -> None:
+        """Looked at from elsewhere, the fault bites."""
+        seen = "nothing"
+
+        def effective() -> bool:
+            nonlocal seen
+            evidence = self.drill.fault.is_effective(self.bench.stack)
+            seen = evidence.seen
+            return evidence.holds
+
+        try:
+            eventually(effective, timeout_s=EFFECTIVE_S, what="the fault to bite")
+        except DeadlineExceeded as error:
+            name = self.drill.fault.name
+            raise _Ended(
+                reason, f"{name} was not seen to bite within {EFFECTIVE_S:.0f} s: {seen}"
+            ) from error
+        self._log("effective", seen=seen)
+
+    def _observe(self, load: LoadSession, before: Exposure | None) -> None:
+        """Until every expectation is met or its deadline has passed."""
+        longest = max(case.fire.total_s for case in self.cases)
+        met = self.is_control
+
+        def decided() -> bool:
+            nonlocal met
+            now = time.monotonic()
+            since = now - self._injected_at
+            if not met and since >= TRAFFIC_S:
+                met = bool(self._met(load, before, now))
+                if not met:
+                    raise _Ended(
+                        Reason.NO_TRAFFIC,
+                        f"no traffic met {self.drill.fault.name} in {since:.1f} s",
+                    )
+            health = load.validity(self._injected_at, now)
+            if not health.valid:
+                raise _Ended(Reason.LOAD_INVALID, health.why)
+            undecided = [case.alert for case in self.cases if not case.is_decided(now)]
+            if undecided:
+                self._tell(f"+{since:.0f} s, awaiting {', '.join(undecided)}")
+            return not undecided
+
+        eventually(
+            decided, timeout_s=longest + 10.0, what="every alert to be decided", interval_s=0.1
+        )
+
+    def _judge(self, load: LoadSession, before: Exposure | None) -> None:
+        now = time.monotonic()
+        window = load.since(self._injected_at)
+        met = None if self.is_control else self._met(load, before, now)
+        unit = before.unit if before is not None else "requests"
+        self.traffic = Traffic(window.requests, met, unit)
+        if met == 0:
+            self.findings.append(
+                Finding(Reason.NO_TRAFFIC, f"no traffic met {self.drill.fault.name}")
+            )
+        for case in self.cases:
+            self.findings += case.findings_under_fault(now)
+        # A fault that went away by itself proved nothing while it was gone.
+        evidence = self.drill.fault.is_effective(self.bench.stack)
+        if not evidence.holds:
+            self.findings.append(
+                Finding(
+                    Reason.FAULT_NOT_PROVEN,
+                    f"{self.drill.fault.name} no longer bites before healing: {evidence.seen}",
+                )
+            )
+
+    def _heal(self) -> None:
+        fault, stack = self.drill.fault, self.bench.stack
+        seen = "nothing"
+
+        def healed() -> bool:
+            nonlocal seen
+            evidence = fault.is_healed(stack)
+            seen = evidence.seen
+            return evidence.holds
+
+        try:
+            fault.heal(stack)
+            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone")
+        except (AlertdrillError, DeadlineExceeded) as error:
+            self.findings.append(
+                Finding(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}; saw: {seen}")
+            )
+            return
+        self.healed = time.monotonic()
+        self._log("healed", at=self.healed, seen=seen)
+
+    def _prove_clean(self, load: LoadSession) -> None:
+        """Alerts resolve and say so, nothing is left, and the steady state is back."""
+        if self.healed is None:
+            return
+        healed = self.healed
+
+        def settled() -> bool:
+            now = time.monotonic()
+            open_cases = [
+                c for c in self.cases if not c.is_clean() and now - healed < c.resolve.total_s
+            ]
+            if open_cases:
+                names = ", ".join(c.alert for c in open_cases)
+                self._tell(f"healed, awaiting the resolution of {names}")
+            return not open_cases
+
+        longest = max(case.resolve.total_s for case in self.cases)
+        eventually(settled, timeout_s=longest + 10.0, what="alerts to resolve", interval_s=0.1)
+        now = time.monotonic()
+        for case in self.cases:
+            self.findings += case.findings_after_heal(healed, now)
+        self._steady_again(load)
+        left = leftovers(self.bench.stack)
+        if left:
+            self.findings.append(
+                Finding(Reason.FAULT_NOT_HEALED, "left after healing: " + "; ".join(left))
+            )
+
+    def _steady_again(self, load: LoadSession) -> None:
+        def steady() -> bool:
+            since = max(self.healed or 0.0, time.monotonic() - STEADY_WINDOW_S)
+            return self._unsteady(load, since) is None
+
+        try:
+            eventually(steady, timeout_s=STEADY_AGAIN_S, what="the steady state")
+        except DeadlineExceeded:
+            why = self._unsteady(load, time.monotonic() - STEADY_WINDOW_S)
+            self.findings.append(
+                Finding(
+                    Reason.STEADY_STATE_LOST,
+                    f"{STEADY_AGAIN_S:.0f} s after healing the load still sees {why}",
+                )
+            )
+        else:
+            self._log("steady again")
+
+    # --- pieces ----------------------------------------------------------------------------
+
+    @property
+    def _injected_at(self) -> float:
+        assert self.injected is not None
+        return self.injected
+
+    def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
+        role = role_of(self.drill, alert)
+        fire = self.bench.fire_deadline(alert, self.drill.operation_s)
+        parts = dict(fire.parts)
+        held = ("for", "group_wait")
+        return AlertCase(
+            alert=alert,
+            role=role,
+            watch=watch,
+            injected=self._injected_at,
+            fire=fire,
+            resolve=self.bench.resolve_deadline(alert, self.drill.operation_s),
+            settled_s=sum(seconds for name, seconds in parts.items() if name not in held),
+            expectation=self.bench.expectation(alert) if role is Role.FIRES else None,
+            control=self.is_control,
+        )
+
+    def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:
+        """How much traffic has met the fault since injection."""
+        after = self.drill.fault.exposure(self.bench.stack)
+        if before is not None and after is not None:
+            return after.count - before.count
+        return load.since(self._injected_at, now).failed
+
+    def _no_target_down(self) -> str | None:
+        optional = self.bench.config.monitoring.optional_jobs
+        down = [
+            f"{t.job} at {t.url}: {t.error or 'not scraped yet'}"
+            for t in self.bench.metrics.targets()
+            if t.health != "up" and t.job not in optional
+        ]
+        return "scrape targets are down: " + "; ".join(down) if down else None
+
+    def _no_alert_active(self) -> str | None:
+        rules = self.bench.alerts.rules()
+        broken = [f"{r.name}: {r.error}" for r in rules if r.error]
+        if broken:
+            return "rules can't be evaluated: " + "; ".join(broken)
+        missing = sorted(set(self.bench.monitoring.alerts) - {r.name for r in rules})
+        if missing:
+            return f"Prometheus hasn't loaded {', '.join(missing)}"
+        active = [
+            f"{r.name} is {r.state.name.lower()} with value {r.value}"
+            for r in rules
+            if r.state is not AlertState.INACTIVE
+        ]
+        return "before anything was broken, " + "; ".join(active) if active else None
+
+    def _await(self, complaint: Callable[[], str | None], timeout_s: float, reason: Reason) -> None:
+        """Ask ``complaint`` until it has none; its last one is the finding."""
+        last = ""
+
+        def silent() -> bool:
+            nonlocal last
+            last = complaint() or ""
+            return not last
+
+        try:
+            eventually(silent, timeout_s=timeout_s, what="the precondition", interval_s=0.1)
+        except DeadlineExceeded as error:
+            raise _Ended(reason, f"{last} (waited {timeout_s:.0f} s)") from error
+
+    def _unsteady(self, load: LoadSession, since: float) -> str | None:
+        """What the load sees that it should not, since ``since``; None when all is well."""
+        window = load.since(since)
+        if window.requests == 0:
+            return "no request finishing"
+        if window.failed > STEADY_FAILED_RATIO * window.requests:
+            common = ", ".join(f"{n} × {e}" for e, n in window.errors.most_common(3))
+            return f"{window.failed} of {window.requests} requests failing: {common}"
+        return None
+
+    def _since_injection(self, at: float) -> float:
+        return round(at - self._injected_at, 2)
+
+    def _on_event(self, event: Transition | Suppression | Notification) -> None:
+        match event:
+            case Transition():
+                self._log(event.state.name.lower(), at=event.at, alert=event.alert)
+            case Suppression():
+                self._log("inhibited", at=event.at, alert=event.alert, by=list(event.by))
+            case Notification():
+                what = "notified" if event.status == "firing" else "resolved"
+                self._log(what, at=event.at, alert=event.alert, receiver=event.receiver)
+
+    def _log(self, what: str, at: float | None = None, **detail: object) -> None:
+        self.bench.timeline.add(self.drill.id, what, at=at, **detail)
+        if what in ("injected", "effective", "healed"):
+            self._tell(what)
+
+    def _tell(self, what: str) -> None:
+        self.bench.tell(f"{self.drill.title}: {what}")
+
+
+def _is_of_interest(case: AlertCase) -> bool:
+    return case.role is not Role.QUIET or case.outcome().pending_s is not None
+
+
+def _without_idle_absences(findings: list[Finding]) -> list[Finding]:
+    premise = {Reason.FAULT_NOT_PROVEN, Reason.NO_TRAFFIC, Reason.LOAD_INVALID, Reason.NO_DATA}
+    if any(f.reason in premise for f in findings):
+        return [f for f in findings if f.reason not in ABSENCES]
+    return findings
+
+
+def _reason_of(error: AlertdrillError) -> Reason:
+    match error:
+        case LoadError():
+            return Reason.LOAD_INVALID
+        case SignalError() | DeadlineExceeded():
+            return Reason.NO_DATA
+        case FaultError():
+            return Reason.FAULT_NOT_PROVEN
+        case _:
+            return Reason.STACK_BROKEN

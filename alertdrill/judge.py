@@ -1,0 +1,237 @@
+"""Judges one alert of a drill: from what the watch saw, is the matter decided, and how?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from alertdrill.config import AlertExpectation
+from alertdrill.drill import AlertOutcome, Drill
+from alertdrill.rules.deadline import Deadline
+from alertdrill.signals.alerts import AlertState, AlertWatch
+from alertdrill.signals.notifications import Notification
+from alertdrill.verdict import Finding, Reason
+
+
+class Role(Enum):
+    """What a drill expects of an alert."""
+
+    FIRES = "fires"
+    INHIBITED = "inhibited"
+    MAY_FIRE = "may fire"
+    QUIET = "quiet"
+
+
+def role_of(drill: Drill, alert: str) -> Role:
+    """An alert that the drill doesn't name must stay quiet."""
+    if alert in drill.fires:
+        return Role.FIRES
+    if alert in drill.inhibited:
+        return Role.INHIBITED
+    return Role.MAY_FIRE if alert in drill.may_fire else Role.QUIET
+
+
+@dataclass(frozen=True)
+class AlertCase:
+    """One alert of one drill. All times are monotonic seconds.
+
+    ``settled_s``  how long after injection the alert's expression must have been false all
+                   along for its silence to be certain: a window full of the fault's data
+    """
+
+    alert: str
+    role: Role
+    watch: AlertWatch
+    injected: float
+    fire: Deadline
+    resolve: Deadline
+    settled_s: float
+    expectation: AlertExpectation | None = None
+    control: bool = False
+
+    # --- under the fault -------------------------------------------------------------------
+
+    def is_decided(self, now: float) -> bool:
+        """Whether waiting on can't change the verdict any more."""
+        since = now - self.injected
+        if self.role is Role.MAY_FIRE:
+            return True
+        if self.role is Role.FIRES:
+            return bool(self._notified()) or since >= self.fire.total_s
+        if self.role is Role.INHIBITED:
+            return self._suppressed_at() is not None or since >= self.fire.total_s
+        if self._fired_at() is not None:
+            return True
+        if since >= self.fire.total_s:
+            return True
+        inactive = self.watch.states().get(self.alert) is AlertState.INACTIVE
+        return not self.control and inactive and since >= self.settled_s
+
+    def findings_under_fault(self, now: float) -> list[Finding]:
+        """What is wrong by the time that everything is decided."""
+        if self.role is Role.FIRES:
+            return self._must_fire(now)
+        if self.role is Role.INHIBITED:
+            return self._must_be_inhibited(now)
+        if self.role is Role.QUIET and self._fired_at() is not None:
+            reason = Reason.ALERT_WITHOUT_FAULT if self.control else Reason.UNEXPECTED_ALERT
+            return [
+                Finding(
+                    reason,
+                    f"{self.alert} fired{self._at(self._fired_at())}; "
+                    f"its value was {self.watch.value(self.alert)}",
+                )
+            ]
+        return []
+
+    def _must_fire(self, now: float) -> list[Finding]:
+        notified = self._notified()
+        if not notified:
+            return [self._why_not_notified(now)]
+        findings = []
+        first = notified[0]
+        if first.at - self.injected > self.fire.total_s:
+            findings.append(
+                Finding(
+                    Reason.ALERT_NOT_NOTIFIED,
+                    f"{self.alert} was notified only{self._at(first.at)} (deadline {self.fire})",
+                )
+            )
+        if self.expectation is None:
+            return findings
+        receivers = {n.receiver for n in notified}
+        if receivers != {self.expectation.receiver}:
+            findings.append(
+                Finding(
+                    Reason.WRONG_RECEIVER,
+                    f"{self.alert} arrived at {', '.join(sorted(receivers))}; "
+                    f"it belongs to {self.expectation.receiver}",
+                )
+            )
+        wrong = {
+            name: first.labels.get(name)
+            for name, value in self.expectation.labels.items()
+            if first.labels.get(name) != value
+        }
+        if wrong:
+            findings.append(
+                Finding(
+                    Reason.WRONG_LABELS,
+                    f"{self.alert} arrived with {wrong}; expected {self.expectation.labels}",
+                )
+            )
+        return findings
+
+    def _why_not_notified(self, now: float) -> Finding:
+        waited = now - self.injected
+        fired = self._fired_at()
+        if fired is not None:
+            return Finding(
+                Reason.ALERT_NOT_NOTIFIED,
+                f"{self.alert} fired{self._at(fired)}, but no notification of it arrived "
+                f"within {waited:.1f} s (deadline {self.fire})",
+            )
+        pending = self.watch.first(self.alert, AlertState.PENDING, self.injected)
+        state = "stayed inactive" if pending is None else f"was pending{self._at(pending)} but not"
+        state += " firing" if pending is not None else ""
+        value = self.watch.value(self.alert)
+        return Finding(
+            Reason.ALERT_DID_NOT_FIRE,
+            f"{self.alert} {state} for {waited:.1f} s (deadline {self.fire}); "
+            f"last value {value or 'none: its expression gave no series'}",
+        )
+
+    def _must_be_inhibited(self, now: float) -> list[Finding]:
+        if self._fired_at() is None:
+            return [self._why_not_notified(now)]
+        notified = self._notified()
+        if notified:
+            return [
+                Finding(
+                    Reason.NOT_INHIBITED,
+                    f"{self.alert} was notified to {notified[0].receiver}"
+                    f"{self._at(notified[0].at)}; it should have been inhibited",
+                )
+            ]
+        if self._suppressed_at() is None:
+            return [
+                Finding(
+                    Reason.NOT_INHIBITED,
+                    f"{self.alert} fires and isn't inhibited (deadline {self.fire})",
+                )
+            ]
+        return []
+
+    # --- after healing ---------------------------------------------------------------------
+
+    def is_clean(self) -> bool:
+        """Inactive again and, where somebody was told of it, told that it is over."""
+        if self.watch.states().get(self.alert) is not AlertState.INACTIVE:
+            return False
+        told = {n.receiver for n in self._notified()}
+        return told <= {n.receiver for n in self._resolved()}
+
+    def findings_after_heal(self, healed: float, now: float) -> list[Finding]:
+        if self.is_clean():
+            return []
+        waited = now - healed
+        state = self.watch.states().get(self.alert)
+        if state is not AlertState.INACTIVE:
+            word = state.name.lower() if state is not None else "gone"
+            return [
+                Finding(
+                    Reason.ALERT_DID_NOT_RESOLVE,
+                    f"{self.alert} is still {word} {waited:.1f} s after healing "
+                    f"(deadline {self.resolve})",
+                )
+            ]
+        return [
+            Finding(
+                Reason.RESOLVED_NOT_NOTIFIED,
+                f"{self.alert} is inactive again, but nobody was told within {waited:.1f} s "
+                f"after healing (deadline {self.resolve})",
+            )
+        ]
+
+    def outcome(self) -> AlertOutcome:
+        """The alert's times for the report."""
+        fired = self._fired_at()
+        notified = self._notified()
+        resolved = self._resolved()
+        inactive = None
+        if fired is not None:
+            inactive = self.watch.first(self.alert, AlertState.INACTIVE, fired)
+        return AlertOutcome(
+            name=self.alert,
+            expected=self.role.value,
+            pending_s=self._since(self.watch.first(self.alert, AlertState.PENDING, self.injected)),
+            firing_s=self._since(fired),
+            notified_s=self._since(notified[0].at if notified else None),
+            inhibited_s=self._since(self._suppressed_at()),
+            inactive_s=self._since(inactive),
+            resolved_s=self._since(resolved[-1].at if resolved else None),
+            deadline_s=round(self.fire.total_s, 2),
+            resolve_deadline_s=round(self.resolve.total_s, 2),
+            receivers=tuple(sorted({n.receiver for n in notified})),
+        )
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _fired_at(self) -> float | None:
+        return self.watch.first(self.alert, AlertState.FIRING, self.injected)
+
+    def _notified(self) -> list[Notification]:
+        return self.watch.received(self.alert, "firing", self.injected)
+
+    def _resolved(self) -> list[Notification]:
+        return self.watch.received(self.alert, "resolved", self.injected)
+
+    def _suppressed_at(self) -> float | None:
+        found = self.watch.suppression(self.alert, self.injected)
+        return None if found is None else found.at
+
+    def _since(self, at: float | None) -> float | None:
+        return None if at is None else round(at - self.injected, 2)
+
+    def _at(self, at: float | None) -> str:
+        return "" if at is None else f" at +{at - self.injected:.1f} s"

@@ -1,0 +1,265 @@
+"""Alerts on their way: watched in Prometheus, in Alertmanager and at the receiver, at once."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from alertdrill.errors import SignalError
+from alertdrill.signals.http import JsonApi
+from alertdrill.signals.notifications import Notification, Notifications
+from alertdrill.timeline import monotonic_of
+
+POLL_INTERVAL_S = 0.1
+# Three seconds without an answer: the watch is blind, and says so.
+FAILED_POLLS_TOLERATED = 30
+
+
+class AlertState(Enum):
+    """Prometheus' three states, in the order of their severity."""
+
+    INACTIVE = 0
+    PENDING = 1
+    FIRING = 2
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A rule changed its state at ``at`` (monotonic seconds, as the rule's evaluation says)."""
+
+    at: float
+    alert: str
+    state: AlertState
+    value: str
+
+
+@dataclass(frozen=True)
+class RuleStatus:
+    """An alerting rule as Prometheus last evaluated it."""
+
+    name: str
+    state: AlertState
+    active_since: float | None
+    evaluated_at: float
+    value: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Alertmanager holds an alert back: first seen at ``at``, because of ``by``."""
+
+    at: float
+    alert: str
+    by: tuple[str, ...]
+
+
+class Alerts:
+    """Prometheus' rules and Alertmanager's alerts, read on request."""
+
+    def __init__(self, prometheus_url: str, alertmanager_url: str) -> None:
+        self._prometheus = JsonApi(prometheus_url)
+        self._alertmanager = JsonApi(alertmanager_url)
+
+    def rules(self) -> list[RuleStatus]:
+        """Every alerting rule; several rules of one name are one, in the worst of their states."""
+        data = self._prometheus.get("/api/v1/rules", {"type": "alert"})["data"]
+        merged: dict[str, RuleStatus] = {}
+        for group in data["groups"]:
+            for rule in group["rules"]:
+                status = _status(rule)
+                other = merged.get(status.name)
+                if other is None or status.state.value > other.state.value:
+                    merged[status.name] = status
+        return list(merged.values())
+
+    def suppressed(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Alerts that Alertmanager inhibits, each with the names of those that inhibit it."""
+        alerts = self._alertmanager.get("/api/v2/alerts")
+        names = {a["fingerprint"]: a["labels"].get("alertname", "") for a in alerts}
+        return [
+            (names[a["fingerprint"]], tuple(names.get(f, f) for f in a["status"]["inhibitedBy"]))
+            for a in alerts
+            if a["status"]["inhibitedBy"]
+        ]
+
+    def delivery_failures(self) -> float:
+        """Notifications that Alertmanager tried and failed to deliver since it started."""
+        return self._alertmanager_metric("alertmanager_notifications_failed_total")
+
+    def _alertmanager_metric(self, name: str) -> float:
+        text = self._alertmanager.text("/metrics")
+        pattern = re.compile(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", re.MULTILINE)
+        return sum(float(value) for value in pattern.findall(text))
+
+    def close(self) -> None:
+        self._prometheus.close()
+        self._alertmanager.close()
+
+
+class AlertWatch:
+    """Follows every alert from evaluation to delivery, in a thread, until it is closed.
+
+    ``on_event`` is called, from the watch's thread, with each new Transition, Suppression and
+    Notification. Raises nothing there; when it can't read its sources any more, the next read
+    of the history raises SignalError.
+    """
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        notifications: Notifications,
+        on_event: Callable[[Transition | Suppression | Notification], None] = lambda _: None,
+    ) -> None:
+        self._alerts = alerts
+        self._notifications = notifications
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self._rules: dict[str, RuleStatus] = {}
+        self._transitions: list[Transition] = []
+        self._suppressions: dict[str, Suppression] = {}
+        self._received: list[Notification] = []
+        self._error: SignalError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alert-watch", daemon=True)
+
+    def __enter__(self) -> AlertWatch:
+        self._notifications.new()  # what came before the watch is not this drill's
+        self._poll()
+        with self._lock:
+            self._transitions.clear()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=15)
+
+    # --- what was seen ---------------------------------------------------------------------
+
+    def states(self) -> Mapping[str, AlertState]:
+        """The state of every alert at the last poll. Raises SignalError."""
+        with self._checked():
+            return {name: rule.state for name, rule in self._rules.items()}
+
+    def value(self, alert: str) -> str:
+        """The value that the alert's expression last had, for people."""
+        with self._checked():
+            return self._rules[alert].value if alert in self._rules else ""
+
+    def first(self, alert: str, state: AlertState, since: float) -> float | None:
+        """When ``alert`` first entered ``state`` after ``since`` (monotonic seconds)."""
+        with self._checked():
+            times = (t.at for t in self._transitions if t.alert == alert and t.state is state)
+            return min((at for at in times if at >= since), default=None)
+
+    def fired_since(self, since: float) -> set[str]:
+        """Alerts that began to fire after ``since``."""
+        with self._checked():
+            return {
+                t.alert for t in self._transitions if t.state is AlertState.FIRING and t.at >= since
+            }
+
+    def received(self, alert: str, status: str, since: float) -> list[Notification]:
+        """Notifications of ``alert`` after ``since``, in order of arrival."""
+        with self._checked():
+            return [
+                n
+                for n in self._received
+                if n.alert == alert and n.status == status and n.at >= since
+            ]
+
+    def suppression(self, alert: str, since: float) -> Suppression | None:
+        """The first time after ``since`` that Alertmanager held ``alert`` back."""
+        with self._checked():
+            found = self._suppressions.get(alert)
+            return found if found is not None and found.at >= since else None
+
+    # --- the thread ------------------------------------------------------------------------
+
+    def _checked(self) -> threading.Lock:
+        if self._error is not None:
+            raise self._error
+        return self._lock
+
+    def _run(self) -> None:
+        failed = 0
+        while not self._stop.wait(POLL_INTERVAL_S):
+            try:
+                self._poll()
+                failed = 0
+            except SignalError as error:
+                failed += 1
+                if failed > FAILED_POLLS_TOLERATED:
+                    self._error = error
+                    return
+
+    def _poll(self) -> None:
+        news: list[Transition | Suppression | Notification] = []
+        news += self._new_transitions(self._alerts.rules())
+        if any(rule.state is AlertState.FIRING for rule in self._rules.values()):
+            news += self._new_suppressions(self._alerts.suppressed())
+        arrived = self._notifications.new()
+        with self._lock:
+            self._received += arrived
+        for event in news + arrived:
+            self._on_event(event)
+
+    def _new_transitions(self, rules: Iterable[RuleStatus]) -> list[Transition]:
+        changes = []
+        with self._lock:
+            for rule in rules:
+                before = self._rules.get(rule.name)
+                was = AlertState.INACTIVE if before is None else before.state
+                if rule.state is not was:
+                    changes.append(_transition(rule))
+                # A value of an inactive rule is empty: keep the last one that was seen.
+                keep = before.value if before is not None and not rule.value else rule.value
+                self._rules[rule.name] = replace(rule, value=keep)
+            self._transitions += changes
+        return changes
+
+    def _new_suppressions(
+        self, suppressed: Iterable[tuple[str, tuple[str, ...]]]
+    ) -> list[Suppression]:
+        news = []
+        with self._lock:
+            for alert, by in suppressed:
+                last = self._suppressions.get(alert)
+                if last is None or last.by != by:
+                    self._suppressions[alert] = Suppression(time.monotonic(), alert, by)
+                    news.append(self._suppressions[alert])
+        return news
+
+
+def _transition(rule: RuleStatus) -> Transition:
+    at = rule.evaluated_at
+    if rule.state is AlertState.PENDING and rule.active_since is not None:
+        at = rule.active_since
+    return Transition(at, rule.name, rule.state, rule.value)
+
+
+def _status(rule: dict[str, Any]) -> RuleStatus:
+    active = [alert for alert in rule["alerts"] if alert["state"] == rule["state"]]
+    return RuleStatus(
+        name=rule["name"],
+        state=AlertState[str(rule["state"]).upper()]
+        if rule["state"] != "unknown"
+        else AlertState.INACTIVE,
+        active_since=min((_monotonic(a["activeAt"]) for a in active), default=None),
+        evaluated_at=_monotonic(rule["lastEvaluation"]),
+        value=active[0]["value"] if active else "",
+        error=rule.get("lastError", ""),
+    )
+
+
+def _monotonic(rfc3339: str) -> float:
+    # Prometheus writes nanoseconds; Python reads at most microseconds.
+    trimmed = re.sub(r"(\.\d{6})\d+", r"\1", rfc3339)
+    return monotonic_of(datetime.fromisoformat(trimmed).timestamp())

@@ -1,0 +1,57 @@
+"""What arrived at the end of the line: every notification that the receiver recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alertdrill.signals.http import JsonApi
+from alertdrill.timeline import monotonic_of
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One alert inside one webhook call.
+
+    ``at``        monotonic seconds when the receiver got it
+    ``receiver``  where it arrived, by the receiver's own path (not by what the sender claims)
+    ``status``    firing or resolved
+    """
+
+    at: float
+    receiver: str
+    alert: str
+    status: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+class Notifications:
+    """Reads a receiver incrementally: each call of ``new`` gives what came since the last."""
+
+    def __init__(self, url: str) -> None:
+        self._api = JsonApi(url)
+        self._after = 0
+
+    def new(self) -> list[Notification]:
+        """Raises SignalError when the receiver can't be read."""
+        rows = self._api.get("/notifications", {"after": str(self._after)})["notifications"]
+        if rows:
+            self._after = rows[-1]["seq"]
+        return [notification for row in rows for notification in _unpack(row)]
+
+    def close(self) -> None:
+        self._api.close()
+
+
+def _unpack(row: dict[str, Any]) -> Iterator[Notification]:
+    for alert in row["body"]["alerts"]:
+        yield Notification(
+            at=monotonic_of(row["received_at"]),
+            receiver=row["receiver"],
+            alert=alert["labels"].get("alertname", ""),
+            status=alert["status"],
+            labels=alert["labels"],
+            annotations=alert["annotations"],
+        )

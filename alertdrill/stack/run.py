@@ -1,0 +1,437 @@
+"""A running stack: started in parallel along its dependencies, and gone without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import string
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import docker
+import httpx
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+from testcontainers.core.transferable import build_transfer_tar
+
+from alertdrill.errors import (
+    AlertdrillError,
+    ComponentNotReady,
+    DeadlineExceeded,
+    StackError,
+    UsageError,
+)
+from alertdrill.signals.wait import eventually
+from alertdrill.stack.component import Component, StackSpec
+from alertdrill.stack.ports import PortPicker
+from alertdrill.stack.reaper import COMPONENT_LABEL, RUN_LABEL, Reaper, sweep
+
+LOOPBACK = "127.0.0.1"
+KEPT_LABEL = "alertdrill.kept"
+PORTS_LABEL = "alertdrill.ports"
+LOG_LINES_SHOWN = 30
+ENGINE_TIMEOUT_S = 30
+PORT_TRIES = 4
+
+
+def new_run_id() -> str:
+    """Sortable by time, unique by chance: ``20260131-154500-3fa9c1``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class Started:
+    """One component that became ready, ``ready_s`` seconds after the stack began to start."""
+
+    component: str
+    image: str
+    ready_s: float
+
+
+@dataclass
+class _Running:
+    component: Component
+    container: DockerContainer
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+class Stack:
+    """The containers of one run, on their own network, under one label.
+
+    ``images``   image name -> reference that the engine has
+    ``overlay``  a folder whose files take the place of the project's when copied into containers
+    ``values``   what ``${name}`` in commands and environments stands for, beside the secrets
+    ``keep``     leave the containers behind (``alertdrill up``): no reaper watches this process
+
+    Use as a context manager, or call ``start`` and ``stop``. ``stop`` may be called at any time
+    and more than once.
+    """
+
+    def __init__(
+        self,
+        spec: StackSpec,
+        components: Iterable[str],
+        *,
+        images: Mapping[str, str],
+        project_root: Path,
+        run_id: str | None = None,
+        overlay: Path | None = None,
+        values: Mapping[str, str] | None = None,
+        log_dir: Path | None = None,
+        keep: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._run_id = run_id or new_run_id()
+        self._components = _selected(spec, components)
+        self._images = images
+        self._root = project_root
+        self._overlay = overlay
+        self._log_dir = log_dir
+        self._keep = keep
+        self._tell = tell
+        self._ports = PortPicker()
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+        self._network: Network | None = None
+        self._reaper: Reaper | None = None
+        self._stopped = False
+        self.secrets = {name: secrets.token_urlsafe(24) for name in spec.secrets}
+        self._values = dict(values or {}) | self.secrets
+        self.started: list[Started] = []
+        testcontainers_config.ryuk_disabled = True  # the reaper needs no image of its own
+        self._client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
+
+    # --- what faults and signals ask -------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        return tuple(self._components)
+
+    def address(self, component: str, port: str) -> tuple[str, int]:
+        """Host and port on loopback. Raises StackError when it isn't published."""
+        running = self._get(component)
+        if port not in running.ports:
+            raise StackError(
+                f"{component} publishes no port {port!r}; it has {sorted(running.ports) or 'none'}"
+            )
+        return LOOPBACK, running.ports[port]
+
+    def url(self, component: str, port: str = "http") -> str:
+        host, number = self.address(component, port)
+        return f"http://{host}:{number}"
+
+    def container(self, component: str) -> Container:
+        """The container as the engine sees it now. Raises StackError when it is gone."""
+        identifier = self._get(component).container.get_container_id()
+        try:
+            return self._client.containers.get(identifier)
+        except NotFound as error:
+            raise StackError(f"{component} of run {self._run_id} is gone") from error
+
+    def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
+        """Exit code and output (both streams) of ``argv`` in the container."""
+        try:
+            result = self.container(component).exec_run(argv)
+        except APIError as error:
+            raise StackError(f"{component} can't run {argv[0]}: {error.explanation}") from error
+        if result.exit_code is None or not isinstance(result.output, bytes):
+            raise StackError(f"{component} gave no exit code for {argv[0]}")
+        return result.exit_code, result.output.decode(errors="replace")
+
+    def put(self, component: str, path: str, content: bytes) -> None:
+        """Write a file into the running container."""
+        self.container(component).put_archive("/", build_transfer_tar(content, path))
+
+    def wait_ready(self, component: str) -> float:
+        """Wait until ``component`` says that it is ready: the seconds that took.
+
+        Raises ComponentNotReady with its last log lines.
+        """
+        running = self._get(component)
+        begun = time.monotonic()
+        ready = running.component.ready
+        seen = "nothing yet"
+
+        def probe() -> bool:
+            nonlocal seen
+            try:
+                evidence = ready.probe(self, component)
+            except (httpx.HTTPError, StackError) as error:
+                seen = str(error) or type(error).__name__
+                state = self.container(component).attrs["State"]
+                if not state["Running"]:
+                    seen = f"it exited with code {state['ExitCode']}"
+                    raise self._not_ready(component, seen, begun) from error
+                return False
+            seen = evidence.seen
+            return evidence.holds
+
+        try:
+            eventually(
+                probe,
+                timeout_s=ready.timeout_s,
+                what=f"{component}: {ready.awaits}",
+                interval_s=0.1,
+                cancelled=self._cancelled,
+            )
+        except DeadlineExceeded as error:
+            raise self._not_ready(component, seen, begun) from error
+        return time.monotonic() - begun
+
+    # --- life ------------------------------------------------------------------------------
+
+    def __enter__(self) -> Stack:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Stack:
+        """Start everything; on any failure take it all down again and raise the first one."""
+        begun = time.monotonic()
+        try:
+            if not self._keep:
+                self._reaper = Reaper(self._run_id)
+            self._network = self._create_network()
+            self._start_all(begun)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Save the logs, remove containers and network, dismiss the reaper."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._cancelled.set()
+        try:
+            if self._log_dir is not None:
+                self.save_logs(self._log_dir)
+            self._remove_all()
+        finally:
+            if self._reaper is not None:
+                self._reaper.dismiss()
+            for running in self._running.values():
+                running.container.get_docker_client().client.close()
+            self._client.close()
+
+    def save_logs(self, folder: Path) -> None:
+        """Write every container's log to ``folder``/<component>.log."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in list(self._running):
+            (folder / f"{name}.log").write_text(self._log_tail(name, 10_000), encoding="utf-8")
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _get(self, component: str) -> _Running:
+        with self._lock:
+            if component not in self._running:
+                raise StackError(
+                    f"no component {component!r} runs here; there are {sorted(self._running)}"
+                )
+            return self._running[component]
+
+    def _labels(self) -> dict[str, str]:
+        labels = {RUN_LABEL: self._run_id}
+        return labels | {KEPT_LABEL: "true"} if self._keep else labels
+
+    def _create_network(self) -> Network:
+        network = Network(docker_network_kw={"labels": self._labels()})
+        network.name = f"alertdrill-{self._run_id}"
+        return network.create()
+
+    def _start_all(self, begun: float) -> None:
+        waiting = dict(self._components)
+        futures: dict[Future[None], str] = {}
+        done: set[str] = set()
+        with ThreadPoolExecutor(max_workers=len(waiting), thread_name_prefix="start") as pool:
+            try:
+                while waiting or futures:
+                    for name, component in list(waiting.items()):
+                        if done.issuperset(component.depends_on):
+                            futures[pool.submit(self._start_one, component, begun)] = name
+                            del waiting[name]
+                    finished, _ = wait(futures, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        future.result()
+                        done.add(futures.pop(future))
+            except BaseException:
+                self._cancelled.set()
+                raise
+
+    def _start_one(self, component: Component, begun: float) -> None:
+        self._create(component)
+        self.wait_ready(component.name)
+        ready_s = time.monotonic() - begun
+        with self._lock:
+            self.started.append(
+                Started(component.name, self._images[component.image], round(ready_s, 2))
+            )
+            count = len(self.started)
+        self._tell(f"{component.name} ready ({count}/{len(self._components)})")
+
+    def _create(self, component: Component) -> None:
+        for attempt in range(1, PORT_TRIES + 1):
+            if self._cancelled.is_set():
+                raise StackError(f"{component.name} was not started: the stack is being stopped")
+            ports = {name: self._ports.pick() for name in component.ports}
+            container = self._declared(component, ports)
+            with self._lock:
+                self._running[component.name] = _Running(component, container, ports)
+            try:
+                container.start()
+                return
+            except APIError as error:
+                taken = "port is already allocated" in str(error) or "address already" in str(error)
+                if not taken or attempt == PORT_TRIES:
+                    raise StackError(
+                        f"{component.name} can't be started: {error.explanation or error}"
+                    ) from error
+                with contextlib.suppress(NotFound):
+                    container.stop()
+
+    def _declared(self, component: Component, ports: Mapping[str, int]) -> DockerContainer:
+        if component.image not in self._images:
+            raise StackError(
+                f"{component.name} needs image {component.image!r}, which wasn't resolved"
+            )
+        container = DockerContainer(
+            self._images[component.image],
+            docker_client_kw={"timeout": ENGINE_TIMEOUT_S},
+            name=f"alertdrill-{self._run_id}-{component.name}",
+            env={k: self._fill_in(v) for k, v in component.environment.items()},
+            network=self._network,
+            network_aliases=[component.name],
+        )
+        # Its typing knows host ports only; the engine takes an address with each as well.
+        bindings: dict[str, Any] = {
+            f"{component.ports[name]}/tcp": (LOOPBACK, number) for name, number in ports.items()
+        }
+        container.ports = bindings
+        if component.command is not None:
+            container.with_command([self._fill_in(word) for word in component.command])
+        for path, size in component.tmpfs.items():
+            container.with_tmpfs_mount(path, f"size={size}")
+        for path, source in component.files.items():
+            container.with_copy_into_container(self._source(source), path)
+        options: dict[str, Any] = {
+            "labels": self._labels()
+            | {
+                COMPONENT_LABEL: component.name,
+                PORTS_LABEL: ",".join(f"{n}={p}" for n, p in component.ports.items()),
+            },
+            "hostname": component.name,
+            "extra_hosts": dict(component.extra_hosts),
+        }
+        if component.entrypoint is not None:
+            options["entrypoint"] = list(component.entrypoint)
+        if component.memory_mb is not None:
+            options["mem_limit"] = f"{component.memory_mb}m"
+        if component.user is not None:
+            options["user"] = component.user
+        return container.with_kwargs(**options)
+
+    def _fill_in(self, text: str) -> str:
+        try:
+            return string.Template(text).substitute(self._values)
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{text!r} names a value that the stack hasn't: {error}") from error
+
+    def _source(self, path: str) -> Path:
+        for root in (self._overlay, self._root):
+            if root is not None and (root / path).exists():
+                return root / path
+        raise UsageError(f"the stack copies {path!r} into a container, but there is no such file")
+
+    def _not_ready(self, component: str, seen: str, begun: float) -> AlertdrillError:
+        ready = self._get(component).component.ready
+        waited = time.monotonic() - begun
+        if self._cancelled.is_set():
+            return StackError(f"{component} was not awaited: the stack is being stopped")
+        return ComponentNotReady(
+            f"{component} did not get ready: awaited {ready.awaits} for {waited:.1f} s, "
+            f"saw: {seen}\n--- its last {LOG_LINES_SHOWN} log lines\n"
+            + self._log_tail(component, LOG_LINES_SHOWN)
+        )
+
+    def _log_tail(self, component: str, lines: int) -> str:
+        try:
+            return str(self.container(component).logs(tail=lines).decode(errors="replace"))
+        except (StackError, APIError) as error:
+            return f"(no log: {error})"
+
+    def _remove_all(self) -> None:
+        """By label, so that a container still being created when the stop came is found too."""
+
+        def gone() -> bool:
+            return sweep_in_parallel(self._client, self._run_id) == 0
+
+        eventually(gone, timeout_s=60.0, what=f"run {self._run_id} to be removed", interval_s=0.1)
+
+
+def sweep_in_parallel(client: docker.DockerClient, run_id: str) -> int:
+    """Remove a run's containers at once, then its network: how many things were found."""
+    containers = client.containers.list(
+        all=True, filters={"label": f"{RUN_LABEL}={run_id}"}, ignore_removed=True
+    )
+
+    def remove(container: Container) -> None:
+        try:
+            container.remove(force=True, v=True)
+        except APIError as error:
+            if error.status_code not in (404, 409):
+                raise
+
+    if containers:
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="remove") as pool:
+            list(pool.map(remove, containers))
+    return sweep(client, run_id) + len(containers)
+
+
+def _selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:
+    """The components called ``names`` and all that they depend on, in declared order."""
+    known = {component.name: component for component in spec.components}
+    chosen: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in known:
+            raise UsageError(f"no component {name!r} is declared; there are {sorted(known)}")
+        if name not in chosen:
+            chosen.add(name)
+            todo.extend(known[name].depends_on)
+    selected = {name: component for name, component in known.items() if name in chosen}
+    _refuse_cycles(selected)
+    return selected
+
+
+def _refuse_cycles(components: Mapping[str, Component]) -> None:
+    done: set[str] = set()
+    left = set(components)
+    while left:
+        free = {name for name in left if done.issuperset(components[name].depends_on)}
+        if not free:
+            raise UsageError(f"these components depend on each other in a circle: {sorted(left)}")
+        done |= free
+        left -= free
