@@ -85,7 +85,7 @@ class _Experiment:
     bench: Bench
     findings: list[Finding] = field(default_factory=list)
     cases: list[AlertCase] = field(default_factory=list)
-    traffic: Traffic = Traffic()
+    traffic: Traffic = field(default_factory=Traffic)
     injected: float | None = None
     healed: float | None = None
 

@@ -59,3 +59,16 @@ class Timeline:
 def monotonic_of(unix_s: float) -> float:
     """The monotonic time of a Unix time stamp taken on this host (same kernel clock)."""
     return time.monotonic() - (time.time() - unix_s)
+
+
+def read_progress(path: Path, offset: int) -> tuple[list[tuple[str, str]], int]:
+    """Progress events written to ``path`` after ``offset`` (bytes), and the new offset."""
+    if not path.exists():
+        return [], offset
+    with path.open("rb") as source:
+        source.seek(offset)
+        data = source.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    rows = [json.loads(line) for line in whole.splitlines()]
+    news = [(row["drill"], row["what"]) for row in rows if row["event"] == "progress"]
+    return news, offset + len(whole)

@@ -54,6 +54,7 @@ class Component:
     ``name``         its name in the run's network
     ``ports``        published on random loopback ports, by a name that callers use
     ``environment``  values may hold ``${secret}``: the run's generated secrets
+    ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
                      (compressed rules) takes the place of the project's
     ``tmpfs``        container path -> size, e.g. ``"64m"``
@@ -65,6 +66,7 @@ class Component:
     ready: Readiness
     ports: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    environment_beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     files: Mapping[str, str] = field(default_factory=dict)

@@ -320,7 +320,7 @@ class Stack:
             self._images[component.image],
             docker_client_kw={"timeout": ENGINE_TIMEOUT_S},
             name=f"alertdrill-{self._run_id}-{component.name}",
-            env={k: self._fill_in(v) for k, v in component.environment.items()},
+            env={k: self._fill_in(v) for k, v in self._environment(component).items()},
             network=self._network,
             network_aliases=[component.name],
         )
@@ -351,6 +351,13 @@ class Stack:
         if component.user is not None:
             options["user"] = component.user
         return container.with_kwargs(**options)
+
+    def _environment(self, component: Component) -> dict[str, str]:
+        environment = dict(component.environment)
+        for peer, more in component.environment_beside.items():
+            if peer in self._components:
+                environment.update(more)
+        return environment
 
     def _fill_in(self, text: str) -> str:
         try:

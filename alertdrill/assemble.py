@@ -1,0 +1,188 @@
+"""From a project's files to a running bench: compress, resolve images, start, record."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from alertdrill.bench import Bench
+from alertdrill.config import Config
+from alertdrill.errors import UsageError
+from alertdrill.report.folder import RunFolder
+from alertdrill.rules.compress import Compressed, compress_directory
+from alertdrill.rules.model import Monitoring, load_monitoring
+from alertdrill.stack.component import Image, StackSpec
+from alertdrill.stack.engine import connect
+from alertdrill.stack.images import ImageStore, ResolvedImage
+from alertdrill.stack.progress import Progress
+from alertdrill.stack.run import Stack
+from alertdrill.timeline import Timeline
+
+CACHE = ".cache/alertdrill"
+
+
+def profile_components(spec: StackSpec, profile: str) -> tuple[str, ...]:
+    """The components of a profile. Raises UsageError when it isn't declared."""
+    if profile not in spec.profiles:
+        raise UsageError(f"no profile {profile!r}; the stack declares {sorted(spec.profiles)}")
+    return spec.profiles[profile]
+
+
+def images_of(spec: StackSpec, components: tuple[str, ...]) -> list[Image]:
+    """The images that ``components`` run; what those are built from comes along by itself."""
+    by_name = {image.name: image for image in spec.images}
+    wanted = {component.image for component in spec.components if component.name in components}
+    missing = sorted(wanted - set(by_name))
+    if missing:
+        raise UsageError(f"components run images that aren't declared: {', '.join(missing)}")
+    return [by_name[name] for name in sorted(wanted)]
+
+
+def resolve_images(
+    config: Config, spec: StackSpec, components: tuple[str, ...], progress: Progress
+) -> dict[str, ResolvedImage]:
+    """Have every image that ``components`` run. Raises EngineUnavailable, ImageUnavailable."""
+    store = ImageStore(connect(), config.root, config.root / CACHE, spec.images)
+    return store.resolve(images_of(spec, components), progress)
+
+
+def load_original(config: Config) -> Monitoring:
+    """The monitoring as it stands in the project. Raises UsageError with file and line."""
+    return load_monitoring(
+        config.path(config.monitoring.prometheus), config.path(config.monitoring.alertmanager)
+    )
+
+
+@contextlib.contextmanager
+def open_bench(
+    config: Config,
+    folder: RunFolder,
+    *,
+    profile: str,
+    images: Mapping[str, ResolvedImage],
+    worker: str = "",
+    monitoring: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Bench]:
+    """A running stack with its bench; stopped and removed at the end, whatever happens.
+
+    ``monitoring`` takes the place of the project's folder of monitoring files (for tests).
+    Raises UsageError before anything starts when the monitoring files are not valid.
+    """
+    spec = config.load_stack()
+    components = profile_components(spec, profile)
+    overlay, compressed = compress_into(
+        config, folder.path / "config" / (worker or "0"), monitoring
+    )
+    loaded = load_compressed(config, overlay)
+    begun = time.monotonic()
+    stack = Stack(
+        spec,
+        components,
+        images={name: image.reference for name, image in images.items()},
+        project_root=config.root,
+        run_id=f"{folder.run_id}-{worker}" if worker else folder.run_id,
+        overlay=overlay,
+        values=flag_values(compressed),
+        log_dir=folder.path / "containers" / (worker or "0"),
+        tell=tell,
+    )
+    with stack:
+        ready_s = time.monotonic() - begun
+        bench = Bench(
+            config=config,
+            stack=stack,
+            monitoring=loaded,
+            run_dir=folder.path,
+            timeline=Timeline(folder.timeline),
+            expectations=config.alerts,
+            tell=tell,
+        )
+        folder.add_stack(stack.run_id, _stack_document(stack, images, ready_s, compressed, bench))
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
+def compress_into(
+    config: Config, overlay: Path, monitoring: Path | None = None
+) -> tuple[Path, Compressed]:
+    """Write the compressed monitoring files below ``overlay``, under their project paths."""
+    source = monitoring or config.path(config.monitoring.prometheus).parent
+    target = overlay / config.monitoring.prometheus.parent
+    target.mkdir(parents=True, exist_ok=True)
+    return overlay, compress_directory(source, target, config.clock.factor)
+
+
+def load_compressed(config: Config, overlay: Path) -> Monitoring:
+    """What the stack's Prometheus and Alertmanager will load, on its own clock."""
+    return load_monitoring(
+        overlay / config.monitoring.prometheus, overlay / config.monitoring.alertmanager
+    )
+
+
+def flag_values(compressed: Compressed) -> dict[str, str]:
+    """Prometheus' durations that are flags: ``--query.lookback-delta`` becomes
+    ``${query_lookback_delta}`` in a component's command."""
+    return {
+        flag.removeprefix("--").replace(".", "_").replace("-", "_"): value
+        for flag, value in compressed.flags.items()
+    }
+
+
+def _stack_document(
+    stack: Stack,
+    images: Mapping[str, ResolvedImage],
+    ready_s: float,
+    compressed: Compressed,
+    bench: Bench,
+) -> dict[str, object]:
+    by_reference = {image.reference: image for image in images.values()}
+    optional = set(bench.config.monitoring.optional_jobs)
+    return {
+        "run": stack.run_id,
+        "ready_s": round(ready_s, 2),
+        "components": [
+            {
+                "component": started.component,
+                "image": started.image,
+                "source": by_reference[started.image].source,
+                "digest": by_reference[started.image].digest,
+                "version": by_reference[started.image].version,
+                "ready_s": started.ready_s,
+            }
+            for started in stack.started
+        ],
+        "checks": [],
+        "unseen": [
+            {"what": f"{rule.rule} on the compressed clock", "why": f"{rule.why}; {rule.done}"}
+            for rule in compressed.unsound
+        ]
+        + [
+            {"what": f"scrape job {target.job}", "why": f"down here: {target.error}"}
+            for target in bench.metrics.targets()
+            if target.job in optional and target.health == "down"
+        ],
+    }
+
+
+def not_verified(config: Config) -> list[dict[str, str]]:
+    """Declared images that no component of the profile runs: their part is not verified."""
+    spec = config.load_stack()
+    running = set(profile_components(spec, config.gate.profile))
+    used = {component.image for component in spec.components if component.name in running}
+    built_from = {need for image in spec.images for need in image.needs}
+    rows = []
+    for image in spec.images:
+        if image.name in used or image.name in built_from:
+            continue
+        why = (
+            f"not part of profile {config.gate.profile}"
+            if image.buildable
+            else "only its official image has it, and this profile doesn't run it"
+        )
+        rows.append({"what": image.name, "why": why})
+    return rows

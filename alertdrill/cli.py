@@ -1,0 +1,213 @@
+"""The ``alertdrill`` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from alertdrill import assemble, doctor
+from alertdrill.config import Config, find_root, load_config
+from alertdrill.errors import AlertdrillError
+from alertdrill.gate import EXIT_INTERRUPTED, EXIT_USAGE, run_gate
+from alertdrill.report.folder import RunFolder
+from alertdrill.stack.engine import connect, ensure_engine
+from alertdrill.stack.explore import remove_kept, running
+from alertdrill.stack.progress import Progress
+from alertdrill.stack.run import Stack
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="""A release gate for observability: starts a real system with its monitoring, breaks
+one thing at a time, and proves that the alerts say so, in time and to the right receiver.
+
+Exit codes: 0 pass, 1 fail, 3 unknown (it could not be proven), 2 wrong usage or configuration.""",
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ProfileOption = Annotated[
+    str, typer.Option(help="Components to start, as the stack declares [core, full].")
+]
+
+
+def _project() -> Config:
+    return load_config(find_root(Path.cwd()))
+
+
+@app.command()
+def setup(profile: ProfileOption = "core") -> None:
+    """Have a Docker engine and every image of a profile: found, pulled or built."""
+    config = _project()
+    spec = config.load_stack()
+    progress = Progress()
+    ensure_engine(progress, config.root / assemble.CACHE)
+    images = assemble.resolve_images(
+        config, spec, assemble.profile_components(spec, profile), progress
+    )
+    built = [image.name for image in images.values() if image.source == "built"]
+    progress.say(
+        f"{len(images)} images are here" + (f"; built {', '.join(built)}" if built else "")
+    )
+
+
+@app.command("doctor")
+def doctor_command(as_json: JsonOption = False) -> None:
+    """Say what is present, what can be had, and what will not be verified here, and why.
+
+    Exit code 1 when the gate could not run.
+    """
+    config = _project()
+    diagnosis = doctor.diagnose(config.load_stack(), config.root)
+    if as_json:
+        print(json.dumps(diagnosis.document(), indent=2))
+    else:
+        Console().print(diagnosis.table())
+    raise typer.Exit(0 if diagnosis.can_gate else 1)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def gate(
+    context: typer.Context,
+    stacks: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Stacks side by side [alertdrill.toml].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of faults and load [alertdrill.toml].")
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(help="'real', or what every duration is divided by [alertdrill.toml]."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option("-k", help="Only drills whose names match, as in pytest.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the drills and exit with the verdict. Further options go to pytest as they are."""
+    config = _project()
+    assemble.load_original(config)  # wrong files are found before anything starts
+    spec = config.load_stack()
+    progress = Progress()
+    ensure_engine(progress, config.root / assemble.CACHE)
+    components = assemble.profile_components(spec, config.gate.profile)
+    assemble.resolve_images(config, spec, components, progress)
+    count = stacks or config.gate.stacks
+    folder = RunFolder.below(config.root / "out")
+    arguments = ["-n", str(count), "--dist", "load"] if count > 1 else []
+    for name, value in (("--seed", seed), ("--clock", clock), ("-k", select)):
+        arguments += [name, str(value)] if value is not None else []
+    factor = clock if clock is not None else f"{config.clock.factor:g}"
+    clock_words = "real" if factor in ("real", "1") else f"÷{factor}"
+    progress.say(
+        f"alertdrill gate · {config.name} · clock {clock_words}"
+        f" · seed {config.gate.seed if seed is None else seed} · {count} stacks"
+    )
+    code = run_gate(config, folder, [*arguments, *context.args], progress)
+    if as_json and folder.verdict.exists():
+        print(json.dumps(folder.read_verdict(), indent=2))
+    raise typer.Exit(code)
+
+
+@app.command()
+def up(profile: ProfileOption = "full") -> None:
+    """Start a stack to explore, on the real clock, and leave it running."""
+    config = _project()
+    config = config.model_copy(update={"clock": config.clock.model_copy(update={"factor": 1})})
+    spec = config.load_stack()
+    components = assemble.profile_components(spec, profile)
+    progress = Progress()
+    ensure_engine(progress, config.root / assemble.CACHE)
+    images = assemble.resolve_images(config, spec, components, progress)
+    folder = RunFolder.below(config.root / "out").ensure()
+    overlay, compressed = assemble.compress_into(config, folder.path / "config" / "0")
+    assemble.load_compressed(config, overlay)
+    with progress.task(f"stack {profile}") as task:
+        stack = Stack(
+            spec,
+            components,
+            images={name: image.reference for name, image in images.items()},
+            project_root=config.root,
+            run_id=folder.run_id,
+            overlay=overlay,
+            values=assemble.flag_values(compressed),
+            keep=True,
+            tell=task.update,
+        )
+        stack.start()
+        task.finish(f"{len(stack.started)} components ready")
+    _print_status(as_json=False)
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Print every component that runs here, with its URLs."""
+    _print_status(as_json)
+
+
+@app.command()
+def down() -> None:
+    """Remove every stack that ``alertdrill up`` left running."""
+    try:
+        client = connect()
+    except AlertdrillError as error:
+        print(f"nothing to remove: {error}")
+        return
+    removed = remove_kept(client)
+    print(f"removed {', '.join(removed)}" if removed else "nothing was running")
+
+
+def _print_status(as_json: bool) -> None:
+    components = running(connect())
+    if as_json:
+        rows = [{**vars(c), "urls": dict(c.urls)} for c in components]
+        print(json.dumps(rows, indent=2))
+        return
+    if not components:
+        print("nothing runs here; `alertdrill up` starts a stack")
+        return
+    table = Table("run", "component", "state", "where", box=None)
+    for c in components:
+        where = ", ".join(f"{name} {_url(name, address)}" for name, address in c.urls.items())
+        table.add_row(c.run_id, c.component, c.state, where)
+    Console(soft_wrap=True).print(table)
+
+
+def _url(port: str, address: str) -> str:
+    return address if port in ("sql", "redis", "otlp-grpc") else f"http://{address}"
+
+
+def main() -> None:
+    """The entry point: errors on purpose are a sentence and exit code 2, never a traceback."""
+    sys.exit(_guarded(app))
+
+
+def _guarded(command: Callable[..., object]) -> int:
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    try:
+        result = command(standalone_mode=False)
+    except AlertdrillError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except typer.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        error.show()  # click's own: an unknown option, a missing argument
+        return int(error.exit_code)
+    return result if isinstance(result, int) else 0

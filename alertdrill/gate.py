@@ -1,0 +1,105 @@
+"""The gate: runs a project's drills on several stacks side by side and says what came out.
+
+pytest does the work in a process of its own; this one shows how far it is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from alertdrill.config import Config
+from alertdrill.errors import DeadlineExceeded
+from alertdrill.report.folder import RunFolder
+from alertdrill.report.terminal import drill_lines, summary_lines
+from alertdrill.shield import signals_forwarded
+from alertdrill.signals.wait import eventually
+from alertdrill.stack.progress import Progress, Task
+from alertdrill.timeline import read_progress
+
+RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+LOG_LINES_SHOWN = 30
+
+
+def run_gate(
+    config: Config, folder: RunFolder, arguments: Sequence[str], progress: Progress
+) -> int:
+    """Run the drills with ``arguments`` for pytest: the exit code (0, 1, 2 or 3).
+
+    Prints a line per drill as it ends. Interrupted, it lets pytest heal and clean up first.
+    """
+    folder.ensure()
+    command = [
+        *(sys.executable, "-m", "pytest", *(str(path) for path in config.gate.drills)),
+        *("-p", "no:locust", "-p", "no:cacheprovider", "--tb=short", "-q"),
+        f"--junitxml={folder.path / 'junit.xml'}",
+        f"--alluredir={folder.path / 'allure-results'}",
+        *arguments,
+    ]
+    with folder.log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=config.root,
+            env=os.environ | {RUN_FOLDER_ENV: str(folder.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C reaches it once, through this process
+        )
+        with signals_forwarded(process.pid):
+            _follow(process, folder, progress)
+    return _conclude(process.returncode, folder, progress)
+
+
+def _follow(process: subprocess.Popen[bytes], folder: RunFolder, progress: Progress) -> None:
+    shown: set[str] = set()
+    offset = 0
+    with ExitStack() as tasks:
+        running: dict[str, Task] = {}
+
+        def step() -> bool:
+            nonlocal offset
+            ended = process.poll() is not None
+            rows, offset = read_progress(folder.timeline, offset)
+            for subject, what in rows:
+                if subject not in running:
+                    running[subject] = tasks.enter_context(progress.task(f"stack {subject}"))
+                running[subject].update(what)
+            for drill in folder.drills():
+                if drill["id"] not in shown:
+                    shown.add(drill["id"])
+                    for line in drill_lines(drill):
+                        progress.say(line)
+            return ended
+
+        while True:
+            try:
+                eventually(step, timeout_s=3600.0, what="the drills", interval_s=0.2)
+                return
+            except DeadlineExceeded:
+                continue
+
+
+def _conclude(code: int, folder: RunFolder, progress: Progress) -> int:
+    if not folder.verdict.exists():
+        lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines[-LOG_LINES_SHOWN:]:
+            progress.say(f"  | {line}")
+        progress.say(
+            f"error: no drill ran (pytest's exit code {code}); all of its output: {folder.log}"
+        )
+        return EXIT_INTERRUPTED if code == EXIT_USAGE and _interrupted(lines) else EXIT_USAGE
+    document: dict[str, Any] = folder.read_verdict()
+    for line in summary_lines(document, str(folder.path)):
+        progress.say(line)
+    return code if code in (0, 1, 2, 3) else EXIT_USAGE
+
+
+def _interrupted(lines: Sequence[str]) -> bool:
+    return any("KeyboardInterrupt" in line for line in lines)

@@ -1,0 +1,287 @@
+"""The pytest plugin: fixtures that start a bench and run drills, and a verdict at the end.
+
+Inert in a project that has no ``alertdrill.toml``. The fixtures:
+
+``alertdrill_config``  the project's configuration
+``bench``              a running stack and all that reads it; started once per worker
+``stack``              the bench's stack
+``run_drill``          a function: a Drill in, its DrillResult out; recorded in the run folder
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from alertdrill.assemble import (
+    load_original,
+    not_verified,
+    open_bench,
+    profile_components,
+    resolve_images,
+)
+from alertdrill.bench import Bench
+from alertdrill.config import FILE_NAME, Clock, Config, load_config
+from alertdrill.drill import Drill, DrillResult
+from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.experiment import refuse_unknown_alerts
+from alertdrill.experiment import run_drill as run_one
+from alertdrill.report.document import RunFacts, write_verdict
+from alertdrill.report.folder import RunFolder
+from alertdrill.report.terminal import drill_lines, summary_lines
+from alertdrill.stack.progress import Progress
+from alertdrill.stack.run import Stack
+from alertdrill.timeline import Timeline
+from alertdrill.verdict import Verdict
+
+EXIT_USAGE = 2
+RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("alertdrill", "break a system and prove that its alerts say so")
+    group.addoption(
+        "--clock",
+        metavar="REAL|FACTOR",
+        help="real, or what every duration of the monitoring is divided by [alertdrill.toml]",
+    )
+    group.addoption("--seed", type=int, help="seed of faults and load [alertdrill.toml]")
+    group.addoption("--profile", help="the components to start [alertdrill.toml]")
+
+
+def clock_of(text: str) -> Clock:
+    """``real`` or a factor from 1 to 600. Raises UsageError."""
+    try:
+        return Clock(factor=1 if text == "real" else float(text))
+    except ValueError as error:
+        raise UsageError(f"--clock takes 'real' or a factor from 1 to 600, not {text!r}") from error
+
+
+@dataclass
+class _Session:
+    """What the plugin knows during one pytest session, in the controller or in a worker."""
+
+    config: Config
+    command: list[str]
+    begun: float
+    worker: str
+    folder: RunFolder
+    table_error: UsageError | None = None
+
+
+SESSION = pytest.StashKey[_Session]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not (config.rootpath / FILE_NAME).is_file():
+        return
+    try:
+        project = load_config(config.rootpath)
+        if config.getoption("clock"):
+            project = project.model_copy(update={"clock": clock_of(config.getoption("clock"))})
+        gate = {
+            name: config.getoption(name)
+            for name in ("seed", "profile")
+            if config.getoption(name) is not None
+        }
+        project = project.model_copy(update={"gate": project.gate.model_copy(update=gate)})
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    # The gate names the folder for its pytest, and pytest's controller for its workers.
+    workerinput: dict[str, str] = getattr(config, "workerinput", {})
+    worker = workerinput.get("workerid", "")
+    given = workerinput.get("alertdrill_folder") or os.environ.get(RUN_FOLDER_ENV)
+    folder = RunFolder(Path(given)) if given else RunFolder.below(project.root / "out")
+    config.stash[SESSION] = _Session(project, sys.argv[:], time.monotonic(), worker, folder)
+    os.environ["ALERTDRILL_SEED"] = str(project.gate.seed)
+    if not worker:
+        _stop_on_sigterm()
+
+
+def _stop_on_sigterm() -> None:
+    """A terminated session unwinds like an interrupted one: faults healed, stacks removed."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hook of pytest-xdist: the workers write into the controller's run folder."""
+    session = node.config.stash.get(SESSION, None)
+    if session is not None:
+        node.workerinput["alertdrill_folder"] = str(session.folder.path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check every table before anything starts; what is wrong fails each drill at its set-up."""
+    session = config.stash.get(SESSION, None)
+    drills = [drill for item in items for drill in _drills_of(item)]
+    if session is None or not drills:
+        return
+    try:
+        known = load_original(session.config).alerts
+        for drill in drills:
+            refuse_unknown_alerts(drill, known)
+            for alert in sorted(drill.fires - set(session.config.alerts)):
+                raise UsageError(
+                    f"{drill.title!r} expects {alert}, but [alerts.{alert}] is missing: "
+                    "say which receiver must get it, and its labels",
+                    file=session.config.root / FILE_NAME,
+                )
+    except UsageError as error:
+        session.table_error = error
+
+
+def _drills_of(item: pytest.Item) -> Iterator[Drill]:
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "run_drill" in getattr(item, "fixturenames", ()):
+        yield from (value for value in callspec.params.values() if isinstance(value, Drill))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    session = item.config.stash.get(SESSION, None)
+    if session is not None and session.table_error is not None and any(_drills_of(item)):
+        raise session.table_error
+
+
+@pytest.fixture(scope="session")
+def alertdrill_session(pytestconfig: pytest.Config) -> _Session:
+    session = pytestconfig.stash.get(SESSION, None)
+    if session is None:
+        raise UsageError(f"there is no {FILE_NAME} in {pytestconfig.rootpath}")
+    return session
+
+
+@pytest.fixture(scope="session")
+def alertdrill_config(alertdrill_session: _Session) -> Config:
+    """The project's configuration, with the command line's options in it."""
+    return alertdrill_session.config
+
+
+@pytest.fixture(scope="session")
+def run_folder(alertdrill_session: _Session) -> RunFolder:
+    """The folder that this run leaves behind."""
+    return alertdrill_session.folder.ensure()
+
+
+@pytest.fixture(scope="session")
+def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench]:
+    """A running stack and everything that reads it; one per worker, removed at the end."""
+    config = alertdrill_session.config
+    spec = config.load_stack()
+    components = profile_components(spec, config.gate.profile)
+    images = resolve_images(config, spec, components, Progress())
+    worker = alertdrill_session.worker
+    timeline = Timeline(run_folder.timeline)
+
+    def tell(what: str) -> None:
+        timeline.add(worker or "main", "progress", what=what)
+
+    with open_bench(
+        config,
+        run_folder,
+        profile=config.gate.profile,
+        images=images,
+        worker=worker,
+        tell=tell,
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def stack(bench: Bench) -> Stack:
+    """The bench's stack, for tests of faults and components."""
+    return bench.stack
+
+
+@pytest.fixture
+def run_drill(
+    request: pytest.FixtureRequest, bench: Bench, run_folder: RunFolder
+) -> Callable[[Drill], DrillResult]:
+    """Runs a drill on this worker's bench and records its result in the run folder."""
+
+    def run(drill: Drill) -> DrillResult:
+        result = run_one(drill, bench)
+        run_folder.add_drill(result.id, result.document())
+        request.node.user_properties.append(("alertdrill", result.id))
+        return replace(result, worker=bench.stack.run_id)
+
+    return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A drill's failure is its findings, not a traceback; an error on purpose is its words."""
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is None or call.excinfo is None:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, AlertdrillError):
+        report.longrepr = f"{type(error).__name__}: {error}"
+        if any(_drills_of(item)):
+            session.folder.add_error(f"{type(error).__name__}-{os.getpid()}", str(error))
+    elif call.when == "call" and isinstance(error, AssertionError):
+        names = [value for name, value in item.user_properties if name == "alertdrill"]
+        recorded = [d for d in session.folder.drills() if d["id"] in names] if names else []
+        if recorded:
+            report.longrepr = "\n".join(line for d in recorded for line in drill_lines(d))
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In the controller: write the verdict, and let the exit code say it."""
+    known = session.config.stash.get(SESSION, None)
+    if known is None or known.worker:
+        return
+    folder = known.folder
+    if not folder.drills() and not folder.errors():
+        return
+    document = write_verdict(
+        folder,
+        RunFacts(
+            command=known.command,
+            wall_s=time.monotonic() - known.begun,
+            seed=known.config.gate.seed,
+            factor=known.config.clock.factor,
+            alerts=sorted(load_original(known.config).alerts),
+            not_verified=not_verified(known.config),
+            interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
+        ),
+    )
+    if folder.errors():
+        session.exitstatus = EXIT_USAGE
+    elif exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        verdict = Verdict[document["verdict"].upper()]
+        if verdict is not Verdict.PASS or exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = verdict.value
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is None or session.worker or not session.folder.verdict.exists():
+        return
+    document = session.folder.read_verdict()
+    terminalreporter.section("alertdrill")
+    for drill in document["drills"]:
+        for line in drill_lines(drill):
+            terminalreporter.write_line(line)
+    for line in summary_lines(document, str(session.folder.path)):
+        terminalreporter.write_line(line)

@@ -1,0 +1,89 @@
+"""The run folder: what a run leaves on disk, written as it happens.
+
+Several processes work on one run (a pytest worker per stack). Each writes files of its own, so
+nothing is lost when one of them dies, and whoever comes last reads them all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alertdrill.stack.run import new_run_id
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``out/<run-id>``."""
+
+    path: Path
+
+    @classmethod
+    def below(cls, out: Path) -> RunFolder:
+        """A new name below ``out``; nothing is on disk before ``ensure``."""
+        return cls(out / new_run_id())
+
+    def ensure(self) -> RunFolder:
+        """Create the folder, and let ``latest`` beside it point to it."""
+        if not self.path.is_dir():
+            self.path.mkdir(parents=True, exist_ok=True)
+            fresh = self.path.parent / f".latest-{self.path.name}-{os.getpid()}"
+            fresh.symlink_to(self.path.name)
+            os.replace(fresh, self.path.parent / "latest")
+        return self
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def timeline(self) -> Path:
+        return self.path / "timeline.jsonl"
+
+    @property
+    def verdict(self) -> Path:
+        return self.path / "verdict.json"
+
+    def read_verdict(self) -> dict[str, Any]:
+        """The verdict document. Raises OSError when the run left none."""
+        document: dict[str, Any] = json.loads(self.verdict.read_text(encoding="utf-8"))
+        return document
+
+    @property
+    def log(self) -> Path:
+        """What pytest printed."""
+        return self.path / "pytest.log"
+
+    def add_drill(self, identifier: str, document: dict[str, Any]) -> None:
+        self._write("drills", identifier, document)
+
+    def add_stack(self, identifier: str, document: dict[str, Any]) -> None:
+        self._write("stacks", identifier, document)
+
+    def add_error(self, identifier: str, message: str) -> None:
+        self._write("errors", identifier, {"message": message})
+
+    def drills(self) -> list[dict[str, Any]]:
+        """In the order in which they ended."""
+        return self._read("drills")
+
+    def stacks(self) -> list[dict[str, Any]]:
+        return self._read("stacks")
+
+    def errors(self) -> list[str]:
+        """Each error once, whichever and however many workers met it."""
+        return list(dict.fromkeys(row["message"] for row in self._read("errors")))
+
+    def _write(self, kind: str, identifier: str, document: dict[str, Any]) -> None:
+        folder = self.ensure().path / kind
+        folder.mkdir(exist_ok=True)
+        fresh = folder / f".{identifier}"
+        fresh.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        os.replace(fresh, folder / f"{identifier}.json")  # readers never see half a file
+
+    def _read(self, kind: str) -> list[dict[str, Any]]:
+        files = sorted((self.path / kind).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]

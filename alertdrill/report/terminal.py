@@ -1,0 +1,57 @@
+"""What a person wants to know of a drill, in a line; and of a run, in four."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+WORDS = {"pass": "pass", "fail": "fail", "unknown": "unkn"}
+TITLE_WIDTH = 44
+ALERT_WIDTH = 31
+
+
+def drill_lines(drill: Mapping[str, Any]) -> list[str]:
+    """A line per alert that had to fire, or a line per finding."""
+    head = f"  {WORDS[drill['verdict']]}  {drill['title']:<{TITLE_WIDTH}}  "
+    if drill["findings"]:
+        details = [finding["message"] for finding in drill["findings"]]
+    else:
+        details = [
+            _alert_words(alert, drill["healed_s"])
+            for alert in drill["alerts"]
+            if alert["expected"] in ("fires", "inhibited")
+        ] or [f"nothing fired in {drill['healed_s']:.1f} s under load"]
+    indent = " " * len(head)
+    return [(head if n == 0 else indent) + text for n, text in enumerate(details)]
+
+
+def _alert_words(alert: Mapping[str, Any], healed_s: float) -> str:
+    name = f"{alert['name']:<{ALERT_WIDTH}}  pending {alert['pending_s']:.1f}"
+    firing = f"  firing {alert['firing_s']:.1f}"
+    if alert["expected"] == "inhibited":
+        return f"{name}{firing}  inhibited {alert['inhibited_s']:.1f}"
+    return (
+        f"{name}{firing}  notified {alert['notified_s']:.1f} (≤ {alert['deadline_s']:.1f})"
+        f"  resolved +{alert['resolved_s'] - healed_s:.1f} (≤ {alert['resolve_deadline_s']:.1f})"
+    )
+
+
+def summary_lines(document: Mapping[str, Any], folder: str) -> list[str]:
+    """The verdict, what could not be verified, and where to look."""
+    counts = Counter(drill["verdict"] for drill in document["drills"])
+    parts = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    minutes, seconds = divmod(document["wall_s"], 60)
+    took = f"{minutes:.0f} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
+    lines = [f"verdict: {document['verdict']} ({parts or 'no drill ran'}) in {took}"]
+    lines += [f"error: {message}" for message in document["errors"]]
+    if document["interrupted"]:
+        lines.append("interrupted: not every drill ran to its end")
+    never = document["coverage"]["never_fired"]
+    if never and document["drills"]:
+        lines.append("never fired: " + ", ".join(never))
+    if document["not_verified"]:
+        lines.append("not verified:")
+        lines += [f"  {row['what']}: {row['why']}" for row in document["not_verified"]]
+    lines.append(f"verdict document: {folder}/verdict.json")
+    return lines

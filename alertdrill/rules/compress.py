@@ -1,0 +1,319 @@
+"""Run alert rules on a faster clock: every duration that alerting depends on, divided.
+
+Divided are PromQL ranges, steps and offsets, ``for``, ``keep_firing_for``, the intervals of
+groups, evaluation and scraping, query offsets, and Alertmanager's waits; defaults that a file
+leaves unsaid are written into it. Numbers, strings, ``@`` times and comments stay. A timeout of
+the network is no part of the clock (a scrape takes as long as it takes): ``scrape_timeout`` is
+only cut to the interval, because Prometheus asks for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from alertdrill.errors import UsageError
+from alertdrill.rules import promql
+from alertdrill.rules.alertmanager import (
+    GROUP_INTERVAL_S,
+    GROUP_WAIT_S,
+    REPEAT_INTERVAL_S,
+)
+from alertdrill.rules.document import Place, parse_document, read_text
+from alertdrill.rules.durations import as_factor, divide_ms, format_ms
+from alertdrill.rules.edit import TextEdits
+from alertdrill.rules.model import DEFAULT_INTERVAL_S, load_monitoring, load_prometheus
+from alertdrill.rules.soundness import Unit, unit, unsound_reasons
+
+# Prometheus' own defaults of the flags that are durations of alerting.
+_FLAGS_MS = {"--rules.alert.resend-delay": 60_000, "--query.lookback-delta": 300_000}
+_RESOLVE_TIMEOUT_S = 300.0
+# Below this, a scrape of a busy process is likely to be late or to time out.
+_FAST_SCRAPE_MS = 100
+_FEW_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Unsound:
+    """A rule that means something else on the faster clock: why, and what was done about it."""
+
+    rule: str
+    why: str
+    done: str
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """``texts`` by file name: prometheus.yml, the rule files, alertmanager.yml.
+
+    ``flags`` are for Prometheus' command line. ``notes`` are for people: nothing is wrong, but
+    they should know.
+    """
+
+    factor: float
+    texts: Mapping[str, str]
+    flags: Mapping[str, str]
+    unsound: tuple[Unsound, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def resend_delay_s(self) -> float:
+        """``--rules.alert.resend-delay`` in seconds."""
+        return int(_FLAGS_MS["--rules.alert.resend-delay"] / as_factor(self.factor)) / 1000
+
+
+def compress(prometheus: Path, alertmanager: Path, factor: float) -> Compressed:
+    """Divide every duration of ``prometheus``, its rule files and ``alertmanager`` by ``factor``.
+
+    Durations are rounded down to a millisecond. With factor 1 the texts are the files', byte for
+    byte. Raises UsageError with file and line for what can't be read, for a duration that would
+    fall below a millisecond, and for a factor below 1.
+    """
+    exact = _exact(factor)
+    monitoring = load_monitoring(prometheus, alertmanager)
+    paths = (prometheus, *monitoring.prometheus.rule_files, alertmanager)
+    names = [path.name for path in paths]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two of the files to compress are called {name}", file=prometheus)
+    rewrite = {prometheus: _edit_prometheus, alertmanager: _edit_alertmanager}
+    texts = {path.name: _rewritten(path, rewrite.get(path, _edit_rules), exact) for path in paths}
+    flags = {flag: format_ms(divide_ms(ms, exact)) for flag, ms in _FLAGS_MS.items()}
+    if exact == 1:
+        return Compressed(factor, texts, flags)
+    trees = _rule_trees(paths[1:-1])
+    notes = _scrape_notes(prometheus, exact) + _few_sample_notes(trees, prometheus, exact)
+    return Compressed(factor, texts, flags, _unsound(trees), notes)
+
+
+def compress_directory(src: Path, dest: Path, factor: float) -> Compressed:
+    """Compress ``src``'s prometheus.yml, rule files and alertmanager.yml into ``dest``."""
+    compressed = compress(src / "prometheus.yml", src / "alertmanager.yml", factor)
+    dest.mkdir(parents=True, exist_ok=True)
+    for name, text in compressed.texts.items():
+        # Not write_text: it would translate line ends.
+        (dest / name).write_bytes(text.encode("utf-8"))
+    return compressed
+
+
+def _exact(factor: float) -> Fraction:
+    try:
+        return as_factor(factor)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+class _Editor:
+    """Edits of one document, and a record of what each duration should read afterwards."""
+
+    def __init__(self, text: str, factor: Fraction):
+        self.edits = TextEdits(text)
+        self.factor = factor
+        self.wanted: dict[int, str] = {}
+        self.added: dict[int, dict[str, str]] = {}
+
+    def divided_ms(self, place: Place) -> int:
+        try:
+            return divide_ms(place.duration_ms(), self.factor)
+        except ValueError as error:
+            raise place.error(f"{place.name}: {error}") from None
+
+    def set(self, place: Place, ms: int) -> None:
+        self.edits.set_plain(place, format_ms(ms))
+        self.wanted[id(place.node)] = format_ms(ms)
+
+    def divide(self, entries: Mapping[str, Place], *keys: str) -> None:
+        for key in keys:
+            if key in entries:
+                self.set(entries[key], self.divided_ms(entries[key]))
+
+    def expression(self, place: Place) -> None:
+        text = place.text()
+        try:
+            self.wanted[id(place.node)] = promql.divide_durations(text, self.factor)
+        except ValueError as error:
+            raise place.error(f"{place.name}: {error}") from None
+        self.edits.rewrite(place, lambda part: promql.rewrite_text(part, self.factor))
+
+    def defaults(
+        self, mapping: Place, entries: Mapping[str, Place], default_s: Mapping[str, float]
+    ) -> None:
+        """Say what ``mapping`` leaves unsaid."""
+        missing = {
+            key: format_ms(divide_ms(round(seconds * 1000), self.factor))
+            for key, seconds in default_s.items()
+            if key not in entries
+        }
+        self.edits.insert(mapping, missing)
+        self.added[id(mapping.node)] = missing
+
+
+def _rewritten(path: Path, edit: Callable[[_Editor, Place], None], factor: Fraction) -> str:
+    text = read_text(path)
+    if factor == 1:
+        return text
+    document = parse_document(text, path)
+    editor = _Editor(text, factor)
+    edit(editor, document)
+    result = editor.edits.apply()
+    # The proof: what was written reads as what was wanted, and nothing else has changed.
+    wanted = _plain(document.node, editor.wanted, editor.added)
+    if _plain(parse_document(result, path).node, {}, {}) != wanted:
+        raise UsageError(
+            "can't be rewritten with its layout kept; write it more plainly", file=path
+        )
+    return result
+
+
+def _plain(
+    node: object, replaced: Mapping[int, str], added: Mapping[int, Mapping[str, str]]
+) -> object:
+    """A node as plain data, with some values replaced and some entries added."""
+    if isinstance(node, MappingNode):
+        own = {str(key.value): _plain(value, replaced, added) for key, value in node.value}
+        return {**own, **added.get(id(node), {})}
+    if isinstance(node, SequenceNode):
+        return [_plain(item, replaced, added) for item in node.value]
+    assert isinstance(node, ScalarNode)
+    if id(node) in added:
+        return dict(added[id(node)])
+    value = replaced.get(id(node), str(node.value))
+    # Folded and block scalars differ from their rewritten text in white space alone.
+    return value.strip() if id(node) in replaced else str(node.value).strip()
+
+
+def _edit_rules(editor: _Editor, document: Place) -> None:
+    for group in document.entries()["groups"].items():
+        entries = group.entries()
+        editor.divide(entries, "interval", "query_offset")
+        for rule in entries["rules"].items() if "rules" in entries else ():
+            fields = rule.entries()
+            editor.expression(fields["expr"])
+            editor.divide(fields, "for", "keep_firing_for")
+
+
+def _edit_prometheus(editor: _Editor, document: Place) -> None:
+    top = document.entries()
+    default_ms = round(DEFAULT_INTERVAL_S * 1000)
+    defaults = {key: DEFAULT_INTERVAL_S for key in ("scrape_interval", "evaluation_interval")}
+    shared: dict[str, Place] = {}
+    if "global" in top:
+        shared = top["global"].entries()
+        editor.divide(shared, "scrape_interval", "evaluation_interval", "rule_query_offset")
+        editor.defaults(top["global"], shared, defaults)
+    else:
+        fast = format_ms(divide_ms(default_ms, editor.factor))
+        inline = ", ".join(f"{key}: {fast}" for key in defaults)
+        editor.edits.insert(document, {"global": f"{{{inline}}}"})
+        editor.added[id(document.node)] = {"global": dict.fromkeys(defaults, fast)}  # type: ignore[dict-item]
+    interval_ms = (
+        editor.divided_ms(shared["scrape_interval"])
+        if "scrape_interval" in shared
+        else divide_ms(default_ms, editor.factor)
+    )
+    _cap_timeout(editor, shared, interval_ms)
+    for job in top["scrape_configs"].items() if "scrape_configs" in top else ():
+        entries = job.entries()
+        editor.divide(entries, "scrape_interval")
+        own = entries.get("scrape_interval")
+        _cap_timeout(editor, entries, editor.divided_ms(own) if own else interval_ms)
+
+
+def _cap_timeout(editor: _Editor, entries: Mapping[str, Place], interval_ms: int) -> None:
+    if "scrape_timeout" in entries:
+        place = entries["scrape_timeout"]
+        editor.set(place, min(place.duration_ms(), interval_ms))
+
+
+def _edit_alertmanager(editor: _Editor, document: Place) -> None:
+    top = document.entries()
+    shared = top["global"].entries() if "global" in top else {}
+    editor.divide(shared, "resolve_timeout")
+    _edit_route(editor, top["route"])
+    editor.defaults(
+        top["route"],
+        top["route"].entries(),
+        {
+            "group_wait": GROUP_WAIT_S,
+            "group_interval": GROUP_INTERVAL_S,
+            "repeat_interval": REPEAT_INTERVAL_S,
+        },
+    )
+
+
+def _edit_route(editor: _Editor, route: Place) -> None:
+    entries = route.entries()
+    editor.divide(entries, "group_wait", "group_interval", "repeat_interval")
+    for child in entries["routes"].items() if "routes" in entries else ():
+        _edit_route(editor, child)
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A rule's expression, whatever the rule is."""
+
+    name: str
+    recorded: bool
+    expr: promql.Expr
+
+
+def _rule_trees(paths: Sequence[Path]) -> tuple[_Tree, ...]:
+    found = []
+    for path in paths:
+        for group in parse_document(read_text(path), path).entries()["groups"].items():
+            entries = group.entries()
+            for rule in entries["rules"].items() if "rules" in entries else ():
+                fields = rule.entries()
+                name = fields["record" if "record" in fields else "alert"].text()
+                tree = promql.parse(fields["expr"].text())
+                found.append(_Tree(name, "record" in fields, tree))
+    return tuple(found)
+
+
+def _unsound(trees: Sequence[_Tree]) -> tuple[Unsound, ...]:
+    recorded: dict[str, Unit] = {}
+    # A recorded series may use another one that is defined later; the chain is no longer than
+    # the number of recordings.
+    recordings = [tree for tree in trees if tree.recorded]
+    for _ in recordings:
+        recorded = {tree.name: unit(tree.expr, recorded) for tree in recordings}
+    return tuple(
+        Unsound(tree.name, reason, "durations divided, numbers kept; judge it on the real clock")
+        for tree in trees
+        for reason in unsound_reasons(tree.expr, recorded)
+    )
+
+
+def _scrape_notes(prometheus: Path, factor: Fraction) -> tuple[str, ...]:
+    intervals = {
+        job.name: int(round(job.scrape_interval_s * 1000) / factor)
+        for job in load_prometheus(prometheus).jobs
+    }
+    return tuple(
+        f"job {name} is scraped every {ms} ms: late scrapes are likely"
+        for name, ms in intervals.items()
+        if ms < _FAST_SCRAPE_MS
+    )
+
+
+def _few_sample_notes(
+    trees: Sequence[_Tree], prometheus: Path, factor: Fraction
+) -> tuple[str, ...]:
+    """Ranges that held enough scrapes and, rounded down, no longer do."""
+    jobs = load_prometheus(prometheus).jobs
+    slowest_ms = max((round(job.scrape_interval_s * 1000) for job in jobs), default=0)
+    found = []
+    for tree in trees:
+        for node in promql.walk(tree.expr):
+            if isinstance(node, promql.promql.MatrixSelector):
+                before = promql.as_ms(node.range)
+                enough = _FEW_SAMPLES * slowest_ms
+                if before >= enough and divide_ms(before, factor) < _FEW_SAMPLES * divide_ms(
+                    slowest_ms, factor
+                ):
+                    found.append(f"{tree.name}: [{format_ms(before)}] holds fewer than 4 scrapes")
+    return tuple(found)

@@ -1,0 +1,202 @@
+"""The Docker engine: the one that answers, or one that is installed and started here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable
+from alertdrill.signals.wait import eventually
+from alertdrill.stack import debian
+from alertdrill.stack.progress import Progress, Task
+
+CONNECT_TIMEOUT_S = 30
+START_TIMEOUT_S = 60.0
+LOG_LINES_SHOWN = 10
+SOCKET = Path("/var/run/docker.sock")
+PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
+SYSTEM_CONTAINERD = Path("/run/containerd/containerd.sock")
+# Containers reach the bridge's address, so a Prometheus among them can scrape the engine. The
+# engine listens only after it has made the bridge, so the address exists by then; where the
+# bridge has another one, the engine exits and loopback is tried, then none.
+METRICS_ADDRESSES = ("172.17.0.1:9323", "127.0.0.1:9323", None)
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> docker.DockerClient:
+    """A client of the engine that DOCKER_HOST names, or of the local one.
+
+    Every call of the client ends after ``timeout_s`` seconds without an answer. Raises
+    EngineUnavailable.
+    """
+    try:
+        client = docker.from_env(timeout=timeout_s)
+    except (DockerException, RequestException) as error:
+        raise EngineUnavailable(
+            f"no Docker engine answers at {_host()} ({_innermost(error)}); {remedy()}"
+        ) from error
+    return client
+
+
+def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:
+    """The engine that answers; where there is none, install and start one.
+
+    Installs and starts only as root on Debian or Ubuntu and only when DOCKER_HOST is unset. The
+    engine outlives this process; its log is ``cache_dir``/dockerd.log. Raises EngineUnavailable.
+    """
+    try:
+        return connect()
+    except EngineUnavailable:
+        if not can_start():
+            raise
+    with progress.task("docker engine") as task:
+        if _dockerd() is None:
+            _install(task)
+        client = _start(task, cache_dir / "dockerd.log")
+        version = client.version()["Version"]
+        task.finish(f"{version} answers at {_host()}")
+    return client
+
+
+def can_start() -> bool:
+    """Whether ``ensure_engine`` would try to install and start an engine."""
+    return "DOCKER_HOST" not in os.environ and debian.is_root_here()
+
+
+def remedy() -> str:
+    """What a person can do about a missing engine: the end of a sentence."""
+    if "DOCKER_HOST" in os.environ:
+        return "DOCKER_HOST names it: start it there, or unset the variable"
+    if SOCKET.exists() and not os.access(SOCKET, os.R_OK | os.W_OK):
+        return f"this user may not use {SOCKET}: join the group docker, or run as root"
+    if not debian.is_here():
+        return "install Docker Engine 20.10 or newer and start it"
+    if os.geteuid() != 0:
+        return "run `make setup` as root, or install docker.io and start dockerd"
+    return "`make setup` installs and starts one"
+
+
+def _host() -> str:
+    return os.environ.get("DOCKER_HOST", f"unix://{SOCKET}")
+
+
+def _dockerd() -> str | None:
+    # A login shell's PATH often lacks the sbin folders, and a docker client is no engine.
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None or error.__context__ is not None:
+        inner = error.__cause__ or error.__context__
+        assert inner is not None
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def _install(task: Task) -> None:
+    packages = ["docker.io", "iptables"]
+    apparmor = Path("/sys/module/apparmor/parameters/enabled")
+    if apparmor.exists() and apparmor.read_text(encoding="ascii").startswith("Y"):
+        packages.append("apparmor")  # without its parser the engine can't start a container
+    try:
+        debian.install(packages, task)
+    except AlertdrillError as error:
+        raise EngineUnavailable(f"no Docker engine could be installed: {error}") from error
+    if _dockerd() is None:
+        raise EngineUnavailable("docker.io was installed, but there is no dockerd in it")
+
+
+def _start(task: Task, log: Path) -> docker.DockerClient:
+    dockerd = _dockerd()
+    assert dockerd is not None
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for address in METRICS_ADDRESSES:
+        if _is_starting():
+            task.update("dockerd is already starting")
+            return _await_engine(None, log)
+        _drop_stale_files()
+        words = [dockerd]
+        if address is not None:
+            # 20.10 offers its metrics only with --experimental.
+            words += ["--experimental", "--metrics-addr", address]
+        task.update(" ".join(words))
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd="/",
+            )
+        try:
+            return _await_engine(process, log)
+        except EngineUnavailable:
+            if process.poll() is None or address is None:
+                raise
+    raise AssertionError("the last address is None, which returns or raises")
+
+
+def _await_engine(process: subprocess.Popen[bytes] | None, log: Path) -> docker.DockerClient:
+    def answers() -> docker.DockerClient | None:
+        if process is not None and process.poll() is not None:
+            raise EngineUnavailable(
+                f"dockerd exited with code {process.returncode}; the end of {log}:\n"
+                + debian.last_lines(
+                    log.read_text(encoding="utf-8", errors="replace"), LOG_LINES_SHOWN
+                )
+            )
+        try:
+            return connect()
+        except EngineUnavailable:
+            return None
+
+    try:
+        return eventually(
+            answers, timeout_s=START_TIMEOUT_S, what="dockerd to answer", interval_s=0.2
+        )
+    except DeadlineExceeded as error:
+        raise EngineUnavailable(f"{error}; see {log}") from error
+
+
+def _is_starting() -> bool:
+    pid_file, name = next(iter(PID_FILES.items()))
+    return _process_name(pid_file) == name
+
+
+def _drop_stale_files() -> None:
+    """Remove what a killed engine left: its pid may belong to someone else by now.
+
+    dockerd refuses to start over a pid file whose number is alive, whatever that process is, and
+    waits for a system containerd whose socket exists, whoever made it.
+    """
+    for pid_file, name in PID_FILES.items():
+        if pid_file.exists() and _process_name(pid_file) != name:
+            pid_file.unlink(missing_ok=True)
+    if SYSTEM_CONTAINERD.exists() and not _accepts(SYSTEM_CONTAINERD):
+        SYSTEM_CONTAINERD.unlink(missing_ok=True)
+
+
+def _process_name(pid_file: Path) -> str | None:
+    try:
+        pid = int(pid_file.read_text(encoding="ascii").strip())
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(2.0)
+        return client.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
