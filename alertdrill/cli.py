@@ -67,11 +67,11 @@ def doctor_command(as_json: JsonOption = False) -> None:
     Exit code 1 when the gate could not run.
     """
     config = _project()
-    diagnosis = doctor.diagnose(config.load_stack(), config.root)
+    diagnosis = doctor.diagnose(config.load_stack(), config.root, config.root / assemble.CACHE)
     if as_json:
-        print(json.dumps(diagnosis.document(), indent=2))
+        print(diagnosis.json())
     else:
-        Console().print(diagnosis.table())
+        diagnosis.print(Console())
     raise typer.Exit(0 if diagnosis.can_gate else 1)
 
 
@@ -157,14 +157,16 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def down() -> None:
-    """Remove every stack that ``alertdrill up`` left running."""
+def down(
+    run: Annotated[str | None, typer.Argument(help="Only this run, as `status` calls it.")] = None,
+) -> None:
+    """Remove every stack that ``alertdrill up`` left running, or only one."""
     try:
         client = connect()
     except AlertdrillError as error:
         print(f"nothing to remove: {error}")
         return
-    removed = remove_kept(client)
+    removed = remove_kept(client, run)
     print(f"removed {', '.join(removed)}" if removed else "nothing was running")
 
 

@@ -33,7 +33,7 @@ class Timeline:
         self._lock = threading.Lock()
         self._events: list[Event] = []
 
-    def add(self, drill: str, what: str, *, at: float | None = None, **detail: Any) -> Event:
+    def add(self, drill: str, what: str, /, *, at: float | None = None, **detail: Any) -> Event:
         """Record ``what``; ``at`` (monotonic seconds) when it happened earlier than now."""
         now = time.monotonic()
         moment = now if at is None else at

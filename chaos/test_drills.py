@@ -41,7 +41,7 @@ DRILLS = [
         "GitHub API answers 5xx to half the requests",
         fault=HttpStatus("github", status=503, rate=0.5),
         load=sync_and_api(),
-        fires={"HighErrorRate"},
+        fires={"HighErrorRate", "UpstreamUnavailable"},
         stays_quiet={"SyncLatencyHigh"},
     ),
     Drill(

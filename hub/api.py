@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import uuid
@@ -185,9 +186,28 @@ def _errors(error: ValidationError) -> list[dict[str, str]]:
 def _json_object(raw: bytes) -> dict[str, Any]:
     """Any JSON object that PostgreSQL can store."""
     try:
-        return _AnyObject.model_validate_json(raw).model_extra or {}
+        document = _AnyObject.model_validate_json(raw).model_extra or {}
     except ValidationError as error:
         raise BadInput("the body must be a JSON object", errors=_errors(error)) from error
+    if not _storable(document):
+        raise BadInput("the body holds a NUL or a number that can't be stored")
+    return document
+
+
+def _storable(value: object) -> bool:
+    """jsonb knows no NUL, no infinity, and no number beyond what Python would print."""
+    match value:
+        case str():
+            return "\0" not in value
+        case int():
+            return value.bit_length() <= 1024
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_storable(key) and _storable(each) for key, each in value.items())
+        case list():
+            return all(map(_storable, value))
+    return True
 
 
 class _AnyObject(BaseModel):

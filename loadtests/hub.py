@@ -35,7 +35,7 @@ class SyncUser(PacedHttpUser):
             "POST",
             SYNC,
             route=SYNC,
-            body={"source": "github", "target": "ai-studio"},
+            body={"source": "github"},
             headers={"Idempotency-Key": key},
             key=key,
         )

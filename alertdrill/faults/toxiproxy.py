@@ -91,19 +91,18 @@ class Toxiproxy:
     ) -> None:
         """``toxicity`` is the share of connections, not of requests. Names start with
         ``alertdrill-``, so that what a run leaves behind is known as its own."""
-        toxic = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity}
-        toxic["attributes"] = dict(attributes or {})
-        self._call("POST", f"/proxies/{proxy}/toxics", toxic)
-        found = self.proxy(proxy).toxics.get(name)
-        # Attributes that were left to the server's defaults come back as well.
-        same = found is not None and all(
-            toxic["attributes"].items() <= found["attributes"].items()
-            if key == "attributes"
-            else found.get(key) == wanted
-            for key, wanted in toxic.items()
-        )
-        if not same:
-            raise FaultError(f"Toxiproxy said yes to {toxic} on {proxy}, but it has {found}")
+        wanted = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity}
+        asked = dict(attributes or {})
+        self._call("POST", f"/proxies/{proxy}/toxics", wanted | {"attributes": asked})
+        found = self.proxy(proxy).toxics.get(name, {})
+        # The server adds its defaults to the attributes, so these are compared as asked.
+        if not (
+            wanted.items() <= {key: found.get(key) for key in wanted}.items()
+            and asked.items() <= dict(found.get("attributes", {})).items()
+        ):
+            raise FaultError(
+                f"Toxiproxy said yes to {wanted} with {asked} on {proxy}, but it has {dict(found)}"
+            )
 
     def remove_toxic(self, proxy: str, name: str) -> None:
         """Changes nothing when there is no such toxic."""

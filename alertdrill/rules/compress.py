@@ -26,15 +26,19 @@ from alertdrill.rules.alertmanager import (
 from alertdrill.rules.document import Place, parse_document, read_text
 from alertdrill.rules.durations import as_factor, divide_ms, format_ms
 from alertdrill.rules.edit import TextEdits
-from alertdrill.rules.model import DEFAULT_INTERVAL_S, load_monitoring, load_prometheus
+from alertdrill.rules.model import (
+    DEFAULT_INTERVAL_S,
+    AlertRule,
+    PrometheusConfig,
+    RecordingRule,
+    load_monitoring,
+)
 from alertdrill.rules.soundness import Unit, unit, unsound_reasons
 
 # Prometheus' own defaults of the flags that are durations of alerting.
 _FLAGS_MS = {"--rules.alert.resend-delay": 60_000, "--query.lookback-delta": 300_000}
-_RESOLVE_TIMEOUT_S = 300.0
 # Below this, a scrape of a busy process is likely to be late or to time out.
 _FAST_SCRAPE_MS = 100
-_FEW_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,9 @@ def compress(prometheus: Path, alertmanager: Path, factor: float) -> Compressed:
     flags = {flag: format_ms(divide_ms(ms, exact)) for flag, ms in _FLAGS_MS.items()}
     if exact == 1:
         return Compressed(factor, texts, flags)
-    trees = _rule_trees(paths[1:-1])
-    notes = _scrape_notes(prometheus, exact) + _few_sample_notes(trees, prometheus, exact)
-    return Compressed(factor, texts, flags, _unsound(trees), notes)
+    rules = [rule for file in monitoring.files for group in file.groups for rule in group.rules]
+    notes = _notes(monitoring.prometheus, alertmanager, exact)
+    return Compressed(factor, texts, flags, _unsound(rules), notes)
 
 
 def compress_directory(src: Path, dest: Path, factor: float) -> Compressed:
@@ -114,7 +118,7 @@ class _Editor:
         self.edits = TextEdits(text)
         self.factor = factor
         self.wanted: dict[int, str] = {}
-        self.added: dict[int, dict[str, str]] = {}
+        self.added: dict[int, dict[str, object]] = {}
 
     def divided_ms(self, place: Place) -> int:
         try:
@@ -149,7 +153,7 @@ class _Editor:
             if key not in entries
         }
         self.edits.insert(mapping, missing)
-        self.added[id(mapping.node)] = missing
+        self.added[id(mapping.node)] = dict(missing)
 
 
 def _rewritten(path: Path, edit: Callable[[_Editor, Place], None], factor: Fraction) -> str:
@@ -170,7 +174,7 @@ def _rewritten(path: Path, edit: Callable[[_Editor, Place], None], factor: Fract
 
 
 def _plain(
-    node: object, replaced: Mapping[int, str], added: Mapping[int, Mapping[str, str]]
+    node: object, replaced: Mapping[int, str], added: Mapping[int, Mapping[str, object]]
 ) -> object:
     """A node as plain data, with some values replaced and some entries added."""
     if isinstance(node, MappingNode):
@@ -181,9 +185,7 @@ def _plain(
     assert isinstance(node, ScalarNode)
     if id(node) in added:
         return dict(added[id(node)])
-    value = replaced.get(id(node), str(node.value))
-    # Folded and block scalars differ from their rewritten text in white space alone.
-    return value.strip() if id(node) in replaced else str(node.value).strip()
+    return replaced.get(id(node), str(node.value))
 
 
 def _edit_rules(editor: _Editor, document: Place) -> None:
@@ -209,7 +211,7 @@ def _edit_prometheus(editor: _Editor, document: Place) -> None:
         fast = format_ms(divide_ms(default_ms, editor.factor))
         inline = ", ".join(f"{key}: {fast}" for key in defaults)
         editor.edits.insert(document, {"global": f"{{{inline}}}"})
-        editor.added[id(document.node)] = {"global": dict.fromkeys(defaults, fast)}  # type: ignore[dict-item]
+        editor.added[id(document.node)] = {"global": dict.fromkeys(defaults, fast)}
     interval_ms = (
         editor.divided_ms(shared["scrape_interval"])
         if "scrape_interval" in shared
@@ -252,68 +254,28 @@ def _edit_route(editor: _Editor, route: Place) -> None:
         _edit_route(editor, child)
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """A rule's expression, whatever the rule is."""
-
-    name: str
-    recorded: bool
-    expr: promql.Expr
-
-
-def _rule_trees(paths: Sequence[Path]) -> tuple[_Tree, ...]:
-    found = []
-    for path in paths:
-        for group in parse_document(read_text(path), path).entries()["groups"].items():
-            entries = group.entries()
-            for rule in entries["rules"].items() if "rules" in entries else ():
-                fields = rule.entries()
-                name = fields["record" if "record" in fields else "alert"].text()
-                tree = promql.parse(fields["expr"].text())
-                found.append(_Tree(name, "record" in fields, tree))
-    return tuple(found)
-
-
-def _unsound(trees: Sequence[_Tree]) -> tuple[Unsound, ...]:
+def _unsound(rules: Sequence[AlertRule | RecordingRule]) -> tuple[Unsound, ...]:
+    trees = [(rule, promql.parse(rule.expr)) for rule in rules]
+    recordings = [(rule, tree) for rule, tree in trees if isinstance(rule, RecordingRule)]
     recorded: dict[str, Unit] = {}
-    # A recorded series may use another one that is defined later; the chain is no longer than
-    # the number of recordings.
-    recordings = [tree for tree in trees if tree.recorded]
+    # A recorded series may use another one that is defined later; no chain of them is longer
+    # than their number.
     for _ in recordings:
-        recorded = {tree.name: unit(tree.expr, recorded) for tree in recordings}
+        recorded = {rule.name: unit(tree, recorded) for rule, tree in recordings}
     return tuple(
-        Unsound(tree.name, reason, "durations divided, numbers kept; judge it on the real clock")
-        for tree in trees
-        for reason in unsound_reasons(tree.expr, recorded)
+        Unsound(rule.name, reason, "durations divided, numbers kept; judge it on the real clock")
+        for rule, tree in trees
+        for reason in unsound_reasons(tree, recorded)
     )
 
 
-def _scrape_notes(prometheus: Path, factor: Fraction) -> tuple[str, ...]:
-    intervals = {
-        job.name: int(round(job.scrape_interval_s * 1000) / factor)
-        for job in load_prometheus(prometheus).jobs
-    }
-    return tuple(
-        f"job {name} is scraped every {ms} ms: late scrapes are likely"
-        for name, ms in intervals.items()
-        if ms < _FAST_SCRAPE_MS
-    )
-
-
-def _few_sample_notes(
-    trees: Sequence[_Tree], prometheus: Path, factor: Fraction
-) -> tuple[str, ...]:
-    """Ranges that held enough scrapes and, rounded down, no longer do."""
-    jobs = load_prometheus(prometheus).jobs
-    slowest_ms = max((round(job.scrape_interval_s * 1000) for job in jobs), default=0)
+def _notes(config: PrometheusConfig, alertmanager: Path, factor: Fraction) -> tuple[str, ...]:
     found = []
-    for tree in trees:
-        for node in promql.walk(tree.expr):
-            if isinstance(node, promql.promql.MatrixSelector):
-                before = promql.as_ms(node.range)
-                enough = _FEW_SAMPLES * slowest_ms
-                if before >= enough and divide_ms(before, factor) < _FEW_SAMPLES * divide_ms(
-                    slowest_ms, factor
-                ):
-                    found.append(f"{tree.name}: [{format_ms(before)}] holds fewer than 4 scrapes")
+    for job in config.jobs:
+        ms = int(round(job.scrape_interval_s * 1000) / factor)
+        if ms < _FAST_SCRAPE_MS:
+            found.append(f"job {job.name} is scraped every {ms} ms: late scrapes are likely")
+    routing = parse_document(read_text(alertmanager), alertmanager).entries()
+    if routing.keys() & {"time_intervals", "mute_time_intervals"}:
+        found.append("Alertmanager's time intervals follow the real clock and calendar")
     return tuple(found)

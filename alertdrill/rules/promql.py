@@ -51,6 +51,11 @@ def walk(expr: Expr) -> Iterator[Expr]:
         yield from walk(child)
 
 
+def selectors(expr: Expr) -> tuple[promql.VectorSelector, ...]:
+    """Every series selector in ``expr``, those of ranges included."""
+    return tuple(node for node in walk(expr) if isinstance(node, promql.VectorSelector))
+
+
 def metric_name(selector: promql.VectorSelector) -> str | None:
     """The one metric that a selector asks for, however it is written; None when it may be many."""
     if selector.name:

@@ -44,7 +44,7 @@ def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> docker.DockerClient:
         client = docker.from_env(timeout=timeout_s)
     except (DockerException, RequestException) as error:
         raise EngineUnavailable(
-            f"no Docker engine answers at {_host()} ({_innermost(error)}); {remedy()}"
+            f"no Docker engine answers at {address()} ({_innermost(error)}); {remedy()}"
         ) from error
     return client
 
@@ -65,7 +65,7 @@ def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:
             _install(task)
         client = _start(task, cache_dir / "dockerd.log")
         version = client.version()["Version"]
-        task.finish(f"{version} answers at {_host()}")
+        task.finish(f"{version} answers at {address()}")
     return client
 
 
@@ -87,7 +87,8 @@ def remedy() -> str:
     return "`make setup` installs and starts one"
 
 
-def _host() -> str:
+def address() -> str:
+    """Where ``connect`` looks for the engine."""
     return os.environ.get("DOCKER_HOST", f"unix://{SOCKET}")
 
 

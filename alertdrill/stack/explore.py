@@ -41,15 +41,16 @@ def running(client: docker.DockerClient, *, kept_only: bool = False) -> list[Run
     return sorted(found, key=lambda c: (c.run_id, c.component))
 
 
-def remove_kept(client: docker.DockerClient) -> list[str]:
-    """Remove every stack that ``alertdrill up`` left: the ids of the runs that are gone.
+def remove_kept(client: docker.DockerClient, only: str | None = None) -> list[str]:
+    """Remove every stack that ``alertdrill up`` left, or only that run: the ids that are gone.
 
     Stacks of a gate or a test that is still running are not touched.
     """
     networks = client.networks.list(filters={"label": f"{KEPT_LABEL}=true"})
     runs = {component.run_id for component in running(client, kept_only=True)}
     runs |= {network.attrs["Labels"][RUN_LABEL] for network in networks}
-    for run_id in sorted(runs):
+    chosen = sorted(runs if only is None else runs & {only})
+    for run_id in chosen:
         while sweep_in_parallel(client, run_id):
             continue
-    return sorted(runs)
+    return chosen

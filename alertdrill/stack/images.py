@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,7 @@ from alertdrill.signals.wait import eventually
 from alertdrill.stack import debian
 from alertdrill.stack.build import (
     BUILD_TIMEOUT_S,
+    LABEL,
     Build,
     content_hash,
     context_files,
@@ -384,7 +385,7 @@ class ImageStore:
         client = connect(IMPORT_TIMEOUT_S)
         try:
             client.api.import_image_from_file(
-                str(tar), repository, tag, changes=["LABEL alertdrill.image=rootfs"]
+                str(tar), repository, tag, changes=[f"LABEL {LABEL}=rootfs"]
             )
         finally:
             client.close()
@@ -408,6 +409,25 @@ class ImageStore:
                 except DeadlineExceeded as error:
                     raise ImageUnavailable(f"image {name} was not built: {error}") from error
             yield
+
+
+def remove_built(client: docker.DockerClient) -> int:
+    """Remove every image that was built here and that no container uses: how many went.
+
+    Children go before the parents that they keep.
+    """
+    removed = 0
+    while True:
+        gone = 0
+        for image in client.images.list(filters={"label": LABEL}):
+            for reference in image.tags or [str(image.id)]:
+                # In use, or still a parent: the next round tries it again.
+                with suppress(APIError):
+                    client.images.remove(reference)
+                    gone += 1
+        if gone == 0:
+            return removed
+        removed += gone
 
 
 def argument_name(image: str) -> str:

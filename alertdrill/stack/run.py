@@ -119,6 +119,11 @@ class Stack:
         return self._run_id
 
     @property
+    def reaper_pid(self) -> int | None:
+        """The process that cleans up after this one's death; None for a kept stack."""
+        return None if self._reaper is None else self._reaper.pid
+
+    @property
     def component_names(self) -> tuple[str, ...]:
         return tuple(self._components)
 
@@ -152,6 +157,10 @@ class Stack:
         if result.exit_code is None or not isinstance(result.output, bytes):
             raise StackError(f"{component} gave no exit code for {argv[0]}")
         return result.exit_code, result.output.decode(errors="replace")
+
+    def files(self, component: str) -> Mapping[str, str]:
+        """Container path -> project path of every file that was copied into ``component``."""
+        return self._get(component).component.files
 
     def put(self, component: str, path: str, content: bytes) -> None:
         """Write a file into the running container."""

@@ -1,0 +1,48 @@
+"""Gives a running stack other monitoring files, and waits until they are in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from alertdrill.assemble import compress_into, load_compressed
+from alertdrill.bench import Bench
+from alertdrill.errors import SignalError
+from alertdrill.signals.wait import eventually
+
+RELOAD_TIMEOUT_S = 10.0
+
+
+def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
+    """Compress the files of ``source`` into ``overlay``, copy them in, reload, await the rules.
+
+    ``bench.monitoring`` is then what was loaded. Raises UsageError when the files are not valid
+    (the stack keeps what it had), SignalError when Prometheus or Alertmanager refuses them.
+    """
+    config = bench.config
+    compress_into(config, overlay, source)
+    monitoring = load_compressed(config, overlay)
+    folder = overlay / config.monitoring.prometheus.parent
+    for component in ("prometheus", "alertmanager"):
+        for path, name in bench.stack.files(component).items():
+            if (overlay / name).is_file():
+                bench.stack.put(component, path, (folder / Path(name).name).read_bytes())
+        _post_reload(bench.stack.url(component), component)
+    bench.monitoring = monitoring
+
+    def in_force() -> bool:
+        return {rule.name for rule in bench.alerts.rules()} == set(monitoring.alerts)
+
+    eventually(in_force, timeout_s=RELOAD_TIMEOUT_S, what="Prometheus to have the new rules")
+
+
+def _post_reload(url: str, component: str) -> None:
+    try:
+        answer = httpx.post(
+            url + "/-/reload", timeout=RELOAD_TIMEOUT_S, trust_env=False, verify=False
+        )
+    except httpx.HTTPError as error:
+        raise SignalError(f"{component} can't be told to reload: {error}") from error
+    if not answer.is_success:
+        raise SignalError(f"{component} refuses its files: {answer.text.strip()[:500]}")

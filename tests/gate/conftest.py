@@ -1,0 +1,52 @@
+"""A laboratory: one running bench whose monitoring files can be swapped for broken ones."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from alertdrill.bench import Bench
+from alertdrill.reload import reload_monitoring
+
+Edit = Callable[[Path], None]
+
+
+@dataclass
+class Laboratory:
+    """``bench`` with the monitoring as shipped; ``broken_by(edit)`` for the length of a block."""
+
+    bench: Bench
+    folder: Path
+    shipped: Path
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @contextlib.contextmanager
+    def broken_by(self, *edits: Edit) -> Iterator[Bench]:
+        source = self.folder / f"broken-{next(self._numbers)}"
+        shutil.copytree(self.shipped, source)
+        for edit in edits:
+            edit(source)
+        try:
+            self._load(source)
+            yield self.bench
+        finally:
+            self._load(self.shipped)
+
+    def _load(self, source: Path) -> None:
+        reload_monitoring(self.bench, source, self.folder / f"overlay-{next(self._numbers)}")
+
+
+@pytest.fixture(scope="session")
+def laboratory(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    config = bench.config
+    return Laboratory(
+        bench,
+        tmp_path_factory.mktemp("laboratory"),
+        config.path(config.monitoring.prometheus).parent,
+    )

@@ -1,0 +1,246 @@
+"""Does the gate tell the truth? Each planted defect must be caught, with the right reason.
+
+Each has a clean twin: the same drill on the same bench with nothing planted passes. The six
+drills of ``chaos/`` are the twins of most; those that aren't stand here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from alertdrill.bench import Bench
+from alertdrill.drill import Drill, DrillResult
+from alertdrill.experiment import run_drill as run_one
+from alertdrill.faults.contract import Target
+from alertdrill.faults.http import HttpStatus
+from alertdrill.faults.network import Refuse
+from alertdrill.load.plan import Load
+from alertdrill.load.session import LoadSession
+from alertdrill.verdict import Reason, Verdict
+from chaos.test_drills import DRILLS
+from loadtests import api_only, sync_and_api
+from tests.gate.conftest import Laboratory
+from tests.gate.edits import Edit, added, as_the_guide_writes_it, replaced, rule
+
+pytestmark = pytest.mark.docker
+
+BY_TITLE = {drill.title: drill for drill in DRILLS}
+CONTROL = BY_TITLE["no fault"]
+KILLED = BY_TITLE["the hub is killed"]
+SLOW_API = BY_TITLE["AI Studio API is slow"]
+HALF_5XX = BY_TITLE["GitHub API answers 5xx to half the requests"]
+REFUSED = BY_TITLE["PostgreSQL refuses connections"]
+SLOW_DATABASE = BY_TITLE["PostgreSQL is slow until the pool is full"]
+
+# One sync in fifty fails: 2 %, well below the 5 % that the alert is about.
+FEW_ERRORS = Drill(
+    "a few syncs fail",
+    fault=HttpStatus("github", status=403, every=150),
+    load=sync_and_api(sync_rps=20, api_rps=5),
+    stays_quiet={"HighErrorRate"},
+)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What is planted in the monitoring, the drill that must notice, and what it must say."""
+
+    name: str
+    drill: Drill
+    edits: tuple[Edit, ...]
+    reason: Reason
+
+    def __str__(self) -> str:
+        return self.name
+
+
+DEFECTS = [
+    # --- the guide's four rules, word for word ---
+    Defect(
+        "guide: errors per second compared with a ratio",
+        FEW_ERRORS,
+        (as_the_guide_writes_it("HighErrorRate"),),
+        Reason.UNEXPECTED_ALERT,
+    ),
+    Defect(
+        "guide: a quantile of raw buckets",
+        SLOW_API,
+        (as_the_guide_writes_it("SyncLatencyHigh"),),
+        Reason.ALERT_DID_NOT_FIRE,
+    ),
+    Defect(
+        "guide: the pool's size instead of its use",
+        SLOW_DATABASE,
+        (as_the_guide_writes_it("DatabaseConnectionPoolExhausted"),),
+        Reason.ALERT_DID_NOT_FIRE,
+    ),
+    Defect(
+        "guide: no severity, so the wrong people are told",
+        replace(KILLED, inhibited=frozenset(), may_fire=frozenset({"NoSuccessfulSyncs"})),
+        (as_the_guide_writes_it("APIUnavailable"),),
+        Reason.WRONG_RECEIVER,
+    ),
+    # --- the way to the receiver ---
+    Defect(
+        "the receiver's address doesn't exist",
+        REFUSED,
+        (replaced("alertmanager.yml", "receiver:8080/notify/oncall", "pager.invalid:8080/x"),),
+        Reason.ALERT_NOT_NOTIFIED,
+    ),
+    Defect(
+        "a wrong route",
+        REFUSED,
+        (replaced("alertmanager.yml", 'severity="critical"', 'severity="page"'),),
+        Reason.WRONG_RECEIVER,
+    ),
+    Defect(
+        "a wrong severity",
+        REFUSED,
+        (rule("HighErrorRate", labels={"severity": "warning", "symptom": "api"}),),
+        Reason.WRONG_RECEIVER,
+    ),
+    Defect(
+        "nobody is told that it is over",
+        REFUSED,
+        (
+            replaced(
+                "alertmanager.yml",
+                "notify/oncall\n        send_resolved: true",
+                "notify/oncall\n        send_resolved: false",
+            ),
+        ),
+        Reason.RESOLVED_NOT_NOTIFIED,
+    ),
+    Defect(
+        "the symptoms are not inhibited",
+        KILLED,
+        (replaced("alertmanager.yml", 'alertname="APIUnavailable"', 'alertname="ApiDown"'),),
+        Reason.NOT_INHIBITED,
+    ),
+    # --- alerts that lie ---
+    Defect(
+        "an alert that fires without a fault",
+        CONTROL,
+        (added({"alert": "Always", "expr": "vector(1)", "labels": {"severity": "warning"}}),),
+        Reason.ALERT_WITHOUT_FAULT,
+    ),
+    Defect(
+        "an alert that fires as soon as there is traffic",
+        CONTROL,
+        (rule("HighErrorRate", expr="sum(rate(sync_operations_total[5m])) > 0.05"),),
+        Reason.ALERT_WITHOUT_FAULT,
+    ),
+    Defect(
+        "an alert that never resolves",
+        REFUSED,
+        (
+            rule(
+                "HighErrorRate",
+                expr=(
+                    '(sum(rate(sync_operations_total{status="error"}[5m])) / '
+                    "sum(rate(sync_operations_total[5m])) > 0.05) or on() "
+                    'count(ALERTS{alertname="HighErrorRate", alertstate="firing"}) > 0'
+                ),
+            ),
+        ),
+        Reason.ALERT_DID_NOT_RESOLVE,
+    ),
+    # --- no data ---
+    Defect(
+        "Prometheus scrapes the wrong port",
+        CONTROL,
+        (replaced("prometheus.yml", "hub:8001", "hub:8002"),),
+        Reason.TARGET_DOWN,
+    ),
+]
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=str)
+def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Laboratory) -> None:
+    with laboratory.broken_by(*defect.edits) as bench:
+        result = run_one(defect.drill, bench)
+    assert (result.verdict, result.reason) == (Verdict.FAIL, defect.reason), result.findings
+
+
+TWINS = [FEW_ERRORS, *DRILLS]
+
+
+@pytest.mark.parametrize("drill", TWINS, ids=str)
+def test_the_clean_twin_passes(drill: Drill, laboratory: Laboratory) -> None:
+    result = run_one(drill, laboratory.bench)
+    assert result.verdict is Verdict.PASS, result.findings
+
+
+# --- the experiment itself is sabotaged: nothing is proven, so nothing may pass -----------------
+
+
+@dataclass(frozen=True)
+class NeverApplied(Refuse):
+    """Says that it injects, and doesn't."""
+
+    def inject(self, stack: Target) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class GoneTooEarly(Refuse):
+    """Heals by itself after ``lasts_s``."""
+
+    lasts_s: float = 3.0
+
+    def inject(self, stack: Target) -> None:
+        super().inject(stack)
+        threading.Timer(self.lasts_s, super().heal, [stack]).start()
+
+
+def test_a_fault_that_was_never_applied_is_unknown(laboratory: Laboratory) -> None:
+    result = run_one(replace(REFUSED, fault=NeverApplied("postgres")), laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.FAULT_NOT_PROVEN)
+    assert [f.reason for f in result.findings] == [Reason.FAULT_NOT_PROVEN]
+
+
+def test_a_fault_that_went_away_before_it_was_healed_is_unknown(laboratory: Laboratory) -> None:
+    result = run_one(replace(REFUSED, fault=GoneTooEarly("postgres")), laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.FAULT_NOT_PROVEN)
+
+
+def test_a_fault_that_no_traffic_met_is_unknown(laboratory: Laboratory) -> None:
+    idle = replace(HALF_5XX, load=api_only(10))
+    result = run_one(idle, laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.NO_TRAFFIC)
+
+
+class DyingLoad:
+    """The bench's load, whose generator is killed ``after_s`` seconds into the drill."""
+
+    def __init__(self, bench: Bench, after_s: float) -> None:
+        self._bench = bench
+        self._after_s = after_s
+        self.timer: threading.Timer | None = None
+
+    def __call__(self, load: Load, name: str) -> LoadSession:
+        session = Bench.load(self._bench, load, name)
+        self.timer = threading.Timer(self._after_s, lambda: os.kill(session.pid, signal.SIGKILL))
+        self.timer.start()
+        return session
+
+
+@pytest.fixture
+def dying_load(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[DyingLoad]:
+    dying = DyingLoad(laboratory.bench, after_s=12.0)
+    monkeypatch.setattr(laboratory.bench, "load", dying)
+    yield dying
+    assert dying.timer is not None
+    dying.timer.cancel()
+
+
+@pytest.mark.usefixtures("dying_load")
+def test_a_load_that_died_is_unknown(laboratory: Laboratory) -> None:
+    result: DrillResult = run_one(CONTROL, laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.LOAD_INVALID)

@@ -1,0 +1,109 @@
+"""The receiver records what reaches it, in order, and refuses what is no notification."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "images" / "receiver" / "receiver.py"
+KEPT = 5
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("receiver_under_test", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+receiver = _load()
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    server = receiver.Receiver(("127.0.0.1", 0), kept=KEPT)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    with httpx.Client(base_url=url, timeout=2, trust_env=False) as http:
+        yield http
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_notification_is_recorded_with_receiver_time_and_number(client: httpx.Client) -> None:
+    before = time.time()
+    assert client.post("/notify/on-call", json={"status": "firing"}).json() == {"seq": 1}
+    [entry] = client.get("/notifications").json()["notifications"]
+    assert before <= entry.pop("received_at") <= time.time()
+    assert entry == {"seq": 1, "receiver": "on-call", "body": {"status": "firing"}}
+    assert client.get("/webhooks").json() == {"webhooks": []}
+
+
+def test_after_gives_only_what_is_newer(client: httpx.Client) -> None:
+    for n in range(3):
+        client.post("/webhooks", json={"n": n})
+    webhooks = client.get("/webhooks", params={"after": 1}).json()["webhooks"]
+    assert [(w["seq"], w["body"]["n"]) for w in webhooks] == [(2, 1), (3, 2)]
+    assert client.get("/webhooks", params={"after": 3}).json() == {"webhooks": []}
+
+
+def test_memory_is_bounded_and_numbers_go_on(client: httpx.Client) -> None:
+    for _ in range(KEPT + 3):
+        client.post("/notify/x", json={})
+    entries = client.get("/notifications").json()["notifications"]
+    assert [e["seq"] for e in entries] == [4, 5, 6, 7, 8]
+
+
+def test_each_notification_is_printed_as_one_json_line(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.post("/notify/x", json={"text": "two\nlines"})
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["body"] == {"text": "two\nlines"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/notify/x", b"{", 400),
+        ("POST", "/notify/x", b"[]", 400),
+        ("POST", "/notify/x", b"", 400),
+        ("POST", "/notify/x", b"\xff\xfe", 400),
+        ("POST", "/notify/x", b" " * (1024 * 1024 + 1), 413),
+        ("POST", "/notify/", b"{}", 404),
+        ("POST", "/notify/x/y", b"{}", 404),
+        ("POST", "/other", b"{}", 404),
+        ("GET", "/other", b"", 404),
+        ("GET", "/notifications?after=x", b"", 400),
+        ("GET", "/notifications?after=-1", b"", 400),
+    ],
+)
+def test_anything_else_is_refused_and_not_recorded(
+    client: httpx.Client, method: str, path: str, content: bytes, status: int
+) -> None:
+    assert client.request(method, path, content=content).status_code == status
+    assert client.get("/notifications").json() == {"notifications": []}
+
+
+def test_a_body_without_a_length_is_refused(client: httpx.Client) -> None:
+    assert client.post("/webhooks", content=iter([b"{}"])).status_code == 411
+
+
+def test_a_client_that_says_nothing_blocks_nobody(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=2):
+        assert client.get("/-/ready").json() == {"status": "ready"}

@@ -1,0 +1,122 @@
+"""The engine: its absence is one sentence; set-up starts one over what a dead one left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alertdrill.errors import EngineUnavailable
+from alertdrill.stack import debian, engine
+from alertdrill.stack.progress import Progress
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_no_engine_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EngineUnavailable) as caught:
+        engine.connect(2)
+    text = str(caught.value)
+    assert text.startswith(f"no Docker engine answers at unix://{tmp_path}/none.sock (")
+    assert "DOCKER_HOST names it" in text
+    assert "\n" not in text
+
+
+def test_an_engine_that_a_person_named_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EngineUnavailable):
+        engine.ensure_engine(Progress(), tmp_path)
+    assert not (tmp_path / "dockerd.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("is_debian", "uid", "says"),
+    [
+        (False, 0, "install Docker Engine"),
+        (True, 1000, "run `make setup` as root"),
+        (True, 0, "`make setup` installs and starts one"),
+    ],
+)
+def test_the_remedy_fits_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_debian: bool, uid: int, says: str
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(engine, "SOCKET", tmp_path / "none.sock")
+    monkeypatch.setattr(debian, "is_here", lambda: is_debian)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert says in engine.remedy()
+    assert engine.can_start() is (is_debian and uid == 0)
+
+
+def test_a_pid_file_of_someone_else_is_stale(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stale, mine, gone = tmp_path / "stale", tmp_path / "mine", tmp_path / "gone"
+    own_name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    for file, content in ((stale, str(os.getpid())), (mine, str(os.getpid())), (gone, "0x")):
+        file.write_text(content)
+    monkeypatch.setattr(engine, "PID_FILES", {stale: "dockerd", mine: own_name, gone: "containerd"})
+    monkeypatch.setattr(engine, "SYSTEM_CONTAINERD", tmp_path / "none.sock")
+    engine._drop_stale_files()
+    assert not stale.exists()
+    assert mine.exists()
+    assert not gone.exists()
+
+
+# In a mount and network namespace of its own, the machine has no engine, but remains of one: a
+# pid file whose number belongs to another process, and a containerd socket where nobody listens.
+ALONE = """
+set -e
+mount -t tmpfs none /run
+mount -t tmpfs none /var/lib/docker
+ip link set lo up
+mkdir /run/containerd
+exec "$0" -c "$1"
+"""
+STARTS = """
+import os, signal, socket, subprocess, urllib.request
+from pathlib import Path
+from alertdrill.stack import engine
+from alertdrill.stack.progress import Progress
+
+other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+Path("/run/docker.pid").write_text(str(other.pid))
+with socket.socket(socket.AF_UNIX) as left:
+    left.bind("/run/containerd/containerd.sock")
+client = engine.ensure_engine(Progress(), Path("/run/cache"))
+pid = int(Path("/run/docker.pid").read_text())
+try:
+    assert client.ping() and pid != other.pid
+    with urllib.request.urlopen("http://172.17.0.1:9323/metrics", timeout=5) as answer:
+        assert b"engine_daemon" in answer.read()
+    assert engine.ensure_engine(Progress(), Path("/run/cache")).ping()
+    assert os.getsid(pid) == pid, "it must outlive the terminal"
+finally:
+    os.kill(pid, signal.SIGTERM)
+    other.kill()
+print("all of it held")
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is missing")
+def test_an_engine_is_started_over_the_remains_of_another() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "DOCKER_HOST"}
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", "bash", "-c", ALONE, sys.executable, STARTS],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "all of it held" in done.stdout, done.stdout + done.stderr

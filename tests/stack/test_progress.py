@@ -1,0 +1,67 @@
+"""Progress without a terminal: every step is told, none floods the log."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+
+import pytest
+
+from alertdrill.stack import progress as module
+from alertdrill.stack.progress import Progress
+
+
+def test_a_step_prints_its_first_word_and_its_result_with_seconds() -> None:
+    stream = io.StringIO()
+    with Progress(stream).task("image x") as task:
+        task.update("step 1/2 \x1b[91mCOPY\x1b[0m\n .")
+        task.finish("built x:1")
+    first, last = stream.getvalue().splitlines()
+    assert re.fullmatch(r" +\d+\.\d s  image x: step 1/2  COPY   \.", first)
+    assert re.fullmatch(r" +\d+\.\d s  image x: built x:1", last)
+
+
+def test_a_flood_of_updates_is_one_line_per_second() -> None:
+    stream = io.StringIO()
+    with Progress(stream).task("image x") as task:
+        for number in range(1_000):
+            task.update(f"step {number}")
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_the_last_update_of_a_flood_is_told_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLAIN_INTERVAL_S", 0.05)
+    stream = io.StringIO()
+    with Progress(stream).task("image x") as task:
+        task.update("short")
+        task.update("long")
+        threading.Event().wait(0.3)
+        said = stream.getvalue()
+    assert said.count("long") == 1
+
+
+def test_a_silent_step_reminds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLAIN_INTERVAL_S", 0.02)
+    monkeypatch.setattr(module, "REMINDER_S", 0.1)
+    stream = io.StringIO()
+    with Progress(stream).task("image x") as task:
+        task.update("long")
+        threading.Event().wait(0.5)
+        said = stream.getvalue()
+    assert 2 <= said.count("long") <= 6
+
+
+def test_a_failed_step_says_so() -> None:
+    stream = io.StringIO()
+    with pytest.raises(RuntimeError), Progress(stream).task("image x"):
+        raise RuntimeError
+    assert stream.getvalue().endswith("image x: failed\n")
+
+
+def test_on_a_terminal_results_stay_above_the_live_lines() -> None:
+    stream = io.StringIO()
+    with Progress(stream, live=True).task("image [x]") as task:
+        task.update("[bold]step")
+        task.finish("built")
+    assert "image [x]: built" in stream.getvalue()

@@ -1,0 +1,80 @@
+"""alertdrill.toml: strict, and an error names file, line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alertdrill.config import find_root, load_config
+from alertdrill.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+GOOD = """\
+name = "x"
+stack = "no_such_module_of_mine:STACK"
+
+[monitoring]
+prometheus = "p.yml"
+alertmanager = "a.yml"
+
+[target]
+component = "hub"
+
+[alerts.High]
+receiver = "oncall"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "alertdrill.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_shipped_file_is_valid_and_every_expected_alert_has_a_receiver() -> None:
+    config = load_config(ROOT)
+    assert config.load_stack().components
+    assert all(expectation.receiver for expectation in config.alerts.values())
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD))
+    assert (config.clock.factor, config.gate.profile) == (60, "core")
+
+
+@pytest.mark.parametrize(
+    ("bad", "line", "words"),
+    [
+        (GOOD.replace("[target]", "[target]\nporrt = 'a'"), 9, "unknown key 'target.porrt'"),
+        (GOOD + 'labls = "x"\n', 13, "unknown key 'alerts.High.labls'"),
+        (GOOD + "[gates]\nstacks = 2\n", 13, "unknown key 'gates'"),
+        (GOOD.replace('receiver = "oncall"\n', ""), 11, "missing key 'alerts.High.receiver'"),
+        (GOOD + "[clock]\nfactor = 0.5\n", 14, "clock.factor: Input should be greater"),
+        (GOOD + "[gate]\nstacks = 0\n", 14, "gate.stacks"),
+        (GOOD.replace('name = "x"', "name = x"), 1, "not valid TOML"),
+    ],
+    ids=["key", "nested key", "table", "missing", "factor", "stacks", "syntax"],
+)
+def test_a_bad_file_is_one_sentence_with_its_line(
+    tmp_path: Path, bad: str, line: int, words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(write(tmp_path, bad))
+    assert caught.value.line == line
+    assert str(caught.value).startswith(f"{tmp_path / 'alertdrill.toml'}:{line}: ")
+    assert words in str(caught.value)
+
+
+def test_a_stack_that_cannot_be_imported_points_at_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no_such_module_of_mine") as caught:
+        load_config(write(tmp_path, GOOD)).load_stack()
+    assert caught.value.line == 2
+
+
+def test_the_root_is_found_from_below_or_said_to_be_missing(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_root(below) == tmp_path
+    with pytest.raises(UsageError, match="run this inside a project"):
+        find_root(Path("/"))
