@@ -31,7 +31,7 @@ class Settings:
     log_file: str = ""
     log_level: str = "INFO"
     db_pool_size: int = 20
-    db_pool_timeout_s: float = 2.0
+    db_pool_timeout_s: float = 1.5
     db_hold_limit_s: float = 30.0
     threads: int = 64
 
@@ -59,7 +59,7 @@ class Settings:
             log_file=env.get("LOG_FILE", ""),
             log_level=_level(env),
             db_pool_size=int(_number(env, "DB_POOL_SIZE", 20, 1, 200)),
-            db_pool_timeout_s=_number(env, "DB_POOL_TIMEOUT_S", 2.0, 0.1, 60),
+            db_pool_timeout_s=_number(env, "DB_POOL_TIMEOUT_S", 1.5, 0.1, 60),
             db_hold_limit_s=_number(env, "DB_HOLD_LIMIT_S", 30.0, 1, 600),
             threads=int(_number(env, "THREADS", 64, 1, 1000)),
         )

@@ -77,7 +77,13 @@ class Syncs:
         Raises UpstreamError, DatabaseUnavailable, and BadInput (422) when the key was used for
         another request.
         """
-        if earlier := self._earlier(request):
+        try:
+            earlier = self._earlier(request)
+        except DatabaseUnavailable:
+            # Nobody knows whether it is a repetition: the client's sync has failed all the same.
+            with self._counted(request):
+                raise
+        if earlier:
             return earlier, True
         try:
             with self._counted(request):

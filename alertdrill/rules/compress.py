@@ -9,6 +9,7 @@ only cut to the interval, because Prometheus asks for that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -118,6 +119,7 @@ class _Editor:
         self.edits = TextEdits(text)
         self.factor = factor
         self.wanted: dict[int, str] = {}
+        self.uses: Counter[int] = Counter()
         self.added: dict[int, dict[str, object]] = {}
 
     def divided_ms(self, place: Place) -> int:
@@ -128,7 +130,11 @@ class _Editor:
 
     def set(self, place: Place, ms: int) -> None:
         self.edits.set_plain(place, format_ms(ms))
-        self.wanted[id(place.node)] = format_ms(ms)
+        self._want(place, format_ms(ms))
+
+    def _want(self, place: Place, value: str) -> None:
+        self.wanted[id(place.node)] = value
+        self.uses[id(place.node)] += 1
 
     def divide(self, entries: Mapping[str, Place], *keys: str) -> None:
         for key in keys:
@@ -138,7 +144,7 @@ class _Editor:
     def expression(self, place: Place) -> None:
         text = place.text()
         try:
-            self.wanted[id(place.node)] = promql.divide_durations(text, self.factor)
+            self._want(place, promql.divide_durations(text, self.factor))
         except ValueError as error:
             raise place.error(f"{place.name}: {error}") from None
         self.edits.rewrite(place, lambda part: promql.rewrite_text(part, self.factor))
@@ -164,6 +170,9 @@ def _rewritten(path: Path, edit: Callable[[_Editor, Place], None], factor: Fract
     editor = _Editor(text, factor)
     edit(editor, document)
     result = editor.edits.apply()
+    # An alias stands for one and the same node.
+    if any(count > editor.uses[node] > 0 for node, count in _occurrences(document.node).items()):
+        raise UsageError("an anchor is used as a duration and as something else", file=path)
     # The proof: what was written reads as what was wanted, and nothing else has changed.
     wanted = _plain(document.node, editor.wanted, editor.added)
     if _plain(parse_document(result, path).node, {}, {}) != wanted:
@@ -171,6 +180,17 @@ def _rewritten(path: Path, edit: Callable[[_Editor, Place], None], factor: Fract
             "can't be rewritten with its layout kept; write it more plainly", file=path
         )
     return result
+
+
+def _occurrences(node: object) -> Counter[int]:
+    found = Counter([id(node)])
+    if isinstance(node, MappingNode):
+        for _, value in node.value:
+            found += _occurrences(value)
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            found += _occurrences(item)
+    return found
 
 
 def _plain(

@@ -44,7 +44,7 @@ def window_s(expr: str, recorded: Mapping[str, float] | None = None) -> float:
     Raises ValueError when ``expr`` is not PromQL.
     """
     in_ms = {name: round(seconds * 1000) for name, seconds in (recorded or {}).items()}
-    return promql.look_back_ms(promql.parse(expr), in_ms) / 1000
+    return max(0, promql.look_back_ms(promql.parse(expr), in_ms)) / 1000
 
 
 def recorded_windows(monitoring: Monitoring) -> dict[str, float]:

@@ -98,7 +98,7 @@ def look_back_ms(expr: Expr, recorded: Mapping[str, int] | None = None) -> int:
         return as_ms(expr.range) + below
     if isinstance(expr, promql.SubqueryExpr):
         return as_ms(expr.range) + as_ms(expr.offset) + below
-    return max(0, below)
+    return below
 
 
 def shape(expr: Expr, on_duration: Callable[[int], int] = lambda ms: ms) -> Shape:

@@ -352,7 +352,15 @@ class ImageStore:
                 raise ImageUnavailable(f"image {image.name} was not built: cancelled")
             self._builds.add(build)
         try:
-            with context_tar(context_files(self._root, image), extra) as context:
+            files = context_files(self._root, image)
+            with context_tar(files, extra) as context:
+                # Its tag was taken earlier, and must not name what was edited since.
+                digits = content_hash(files, [self.tag(self.image(name)) for name in image.needs])
+                if not tag.endswith(f":{digits}"):
+                    raise ImageUnavailable(
+                        f"image {image.name} was not built: its files changed in the meantime; "
+                        "run it again"
+                    )
                 build.run(context, arguments, task)
         finally:
             with self._builds_lock:

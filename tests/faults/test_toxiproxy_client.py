@@ -130,7 +130,7 @@ def test_reset_goes_on_after_a_failure_and_then_tells() -> None:
     server = Server(fails=("/proxies/postgres/toxics/t",)).with_toxic()
     server.proxies["postgres"]["enabled"] = False
     server.proxies["redis"]["enabled"] = False
-    with pytest.raises(FaultError, match="not clean: DELETE .*/toxics/t gave 500"):
+    with pytest.raises(FaultError, match=r"not clean: DELETE .*/toxics/t gave 500"):
         server.client().reset()
     assert all(proxy["enabled"] for proxy in server.proxies.values())
 

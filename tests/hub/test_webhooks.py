@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.datastructures import Headers
 
@@ -16,6 +20,7 @@ from hub.errors import BadInput
 from hub.metrics import Metrics
 from hub.webhooks import DELIVERY, EVENT, SIGNATURE, TIMESTAMP, Webhooks, sign, verify
 from tests.hub.conftest import SECRET, Made, until
+from tests.hub.test_bad_input import property_of_a_hub
 
 NOW = 1_700_000_000
 BODY = b'{"event": "x"}'
@@ -150,3 +155,22 @@ def test_a_webhook_counts_once(whole_hub: Made) -> None:
         "/api/v1/webhooks", data=body, headers=signed(body, int(time.time()), "d1")
     )
     assert answer.get_json()["status"] == "duplicate"
+
+
+JSON_OBJECT = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+)
+
+
+@pytest.mark.docker
+@property_of_a_hub
+@given(JSON_OBJECT, st.uuids())
+def test_any_signed_object_is_stored_or_refused(
+    whole_hub: Made, document: dict[str, Any], delivery: UUID
+) -> None:
+    assert post(whole_hub, json.dumps(document).encode(), str(delivery)) in (202, 400)

@@ -125,8 +125,7 @@ def test_reads_prometheus(write):
 
 
 def test_prometheus_own_defaults(write):
-    text = "rule_files: [alerts.yml]\nalerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
-    config = load_prometheus(write(prometheus=text) / "prometheus.yml")
+    config = load_prometheus(write(prometheus=FILES + ALERTING) / "prometheus.yml")
     assert (config.scrape_interval_s, config.evaluation_interval_s) == (60, 60)
 
 
