@@ -165,11 +165,12 @@ class AlertCase:
     # --- after healing ---------------------------------------------------------------------
 
     def is_clean(self) -> bool:
-        """Inactive again and, where somebody was told of it, told that it is over."""
+        """Inactive again and, for each series that somebody was told of, told that it is over."""
         if self.watch.states().get(self.alert) is not AlertState.INACTIVE:
             return False
-        told = {n.receiver for n in self._notified()}
-        return told <= {n.receiver for n in self._resolved()}
+        over = _last_by_series(self._resolved())
+        told = _last_by_series(self._notified())
+        return all(series in over and over[series] >= at for series, at in told.items())
 
     def findings_after_heal(self, healed: float, now: float) -> list[Finding]:
         if self.is_clean():
@@ -201,6 +202,7 @@ class AlertCase:
         inactive = None
         if fired is not None:
             inactive = self.watch.first(self.alert, AlertState.INACTIVE, fired)
+        over = max(_last_by_series(resolved).values(), default=None) if self.is_clean() else None
         return AlertOutcome(
             name=self.alert,
             expected=self.role.value,
@@ -209,7 +211,7 @@ class AlertCase:
             notified_s=self._since(notified[0].at if notified else None),
             inhibited_s=self._since(self._suppressed_at()),
             inactive_s=self._since(inactive),
-            resolved_s=self._since(resolved[-1].at if resolved else None),
+            resolved_s=self._since(over),
             deadline_s=round(self.fire.total_s, 2),
             resolve_deadline_s=round(self.resolve.total_s, 2),
             receivers=tuple(sorted({n.receiver for n in notified})),
@@ -235,3 +237,8 @@ class AlertCase:
 
     def _at(self, at: float | None) -> str:
         return "" if at is None else f" at +{at - self.injected:.1f} s"
+
+
+def _last_by_series(notifications: list[Notification]) -> dict[tuple[object, ...], float]:
+    """When each series of an alert was last heard of at each receiver."""
+    return {(n.receiver, *sorted(n.labels.items())): n.at for n in notifications}

@@ -22,7 +22,7 @@ from docker.errors import APIError, ImageNotFound
 
 from alertdrill.errors import ImageUnavailable, UsageError
 from alertdrill.stack import images as module
-from alertdrill.stack.build import context_files, context_tar, disk_full
+from alertdrill.stack.build import FILE_TIME, context_files, context_tar, disk_full
 from alertdrill.stack.component import Image
 from alertdrill.stack.images import (
     ImageStore,
@@ -124,7 +124,7 @@ def test_the_context_has_no_owners_and_times(project: Path) -> None:
     with context_tar(context_files(project, LEAF), {"extra": b"1"}) as spool:
         members = tarfile.open(fileobj=io.BytesIO(spool.read())).getmembers()  # noqa: SIM115
     assert [m.name for m in members] == ["Dockerfile", "code/app.py", "file", "extra"]
-    assert {(m.uid, m.gid, m.mtime, m.mode) for m in members} == {(0, 0, 0, 0o644)}
+    assert {(m.uid, m.gid, m.mtime, m.mode) for m in members} == {(0, 0, FILE_TIME, 0o644)}
 
 
 def test_every_declared_image_has_what_it_needs() -> None:
