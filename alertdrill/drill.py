@@ -95,7 +95,11 @@ class AlertOutcome:
 
 @dataclass(frozen=True)
 class DrillResult:
-    """The verdict of one drill and all that led to it."""
+    """The verdict of one drill and all that led to it.
+
+    ``heal_s`` is when healing began and ``healed_s`` when it was proven, in seconds from
+    injection; a killed container needs the time between them to boot.
+    """
 
     id: str
     title: str
@@ -103,6 +107,7 @@ class DrillResult:
     findings: tuple[Finding, ...]
     traffic: Traffic
     alerts: tuple[AlertOutcome, ...]
+    heal_s: float | None
     healed_s: float | None
     wall_s: float
     stack: str
@@ -136,6 +141,7 @@ class DrillResult:
             ],
             "traffic": asdict(self.traffic),
             "alerts": [asdict(alert) for alert in self.alerts],
+            "heal_s": self.heal_s,
             "healed_s": self.healed_s,
             "wall_s": self.wall_s,
             "stack": self.stack,

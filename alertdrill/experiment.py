@@ -87,6 +87,7 @@ class _Experiment:
     cases: list[AlertCase] = field(default_factory=list)
     traffic: Traffic = field(default_factory=Traffic)
     injected: float | None = None
+    healing: float | None = None
     healed: float | None = None
 
     @property
@@ -122,7 +123,8 @@ class _Experiment:
             findings=tuple(_without_idle_absences(self.findings)),
             traffic=self.traffic,
             alerts=tuple(c.outcome() for c in self.cases if _is_of_interest(c)),
-            healed_s=None if self.healed is None else self._since_injection(self.healed),
+            heal_s=self._since_injection(self.healing),
+            healed_s=self._since_injection(self.healed),
             wall_s=round(time.monotonic() - begun, 2),
             stack=self.bench.stack.run_id,
         )
@@ -216,7 +218,7 @@ class _Experiment:
             now = time.monotonic()
             since = now - self._injected_at
             if not met and since >= TRAFFIC_S:
-                met = bool(self._met(load, before, now))
+                met = self._met(load, before, now) > 0
                 if not met:
                     raise _Ended(
                         Reason.NO_TRAFFIC,
@@ -240,7 +242,7 @@ class _Experiment:
         met = None if self.is_control else self._met(load, before, now)
         unit = before.unit if before is not None else "requests"
         self.traffic = Traffic(window.requests, met, unit)
-        if met == 0:
+        if met is not None and met <= 0:
             self.findings.append(
                 Finding(Reason.NO_TRAFFIC, f"no traffic met {self.drill.fault.name}")
             )
@@ -266,6 +268,7 @@ class _Experiment:
             seen = evidence.seen
             return evidence.holds
 
+        self.healing = time.monotonic()
         try:
             fault.heal(stack)
             eventually(healed, timeout_s=HEALED_S, what="the fault to be gone")
@@ -334,7 +337,7 @@ class _Experiment:
         role = role_of(self.drill, alert)
         fire = self.bench.fire_deadline(alert, self.drill.operation_s)
         parts = dict(fire.parts)
-        held = ("for", "group_wait")
+        held = ("for", "group_wait", "margin")
         return AlertCase(
             alert=alert,
             role=role,
@@ -402,8 +405,8 @@ class _Experiment:
             return f"{window.failed} of {window.requests} requests failing: {common}"
         return None
 
-    def _since_injection(self, at: float) -> float:
-        return round(at - self._injected_at, 2)
+    def _since_injection(self, at: float | None) -> float | None:
+        return None if at is None else round(at - self._injected_at, 2)
 
     def _on_event(self, event: Transition | Suppression | Notification) -> None:
         match event:

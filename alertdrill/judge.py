@@ -97,6 +97,14 @@ class AlertCase:
                     f"{self.alert} was notified only{self._at(first.at)} (deadline {self.fire})",
                 )
             )
+        if self.watch.states().get(self.alert) is not AlertState.FIRING:
+            findings.append(
+                Finding(
+                    Reason.ALERT_DID_NOT_HOLD,
+                    f"{self.alert} fired{self._at(self._fired_at())} and stopped before anything "
+                    "was healed",
+                )
+            )
         if self.expectation is None:
             return findings
         receivers = {n.receiver for n in notified}

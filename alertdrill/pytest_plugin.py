@@ -10,6 +10,7 @@ Inert in a project that has no ``alertdrill.toml``. The fixtures:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -32,12 +33,13 @@ from alertdrill.assemble import (
 from alertdrill.bench import Bench
 from alertdrill.config import FILE_NAME, Clock, Config, load_config
 from alertdrill.drill import Drill, DrillResult
-from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
 from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
+from alertdrill.signals.wait import eventually
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
@@ -75,6 +77,7 @@ class _Session:
     begun: float
     worker: str
     folder: RunFolder
+    drills: int = 0
     table_error: UsageError | None = None
 
 
@@ -131,6 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     drills = [drill for item in items for drill in _drills_of(item)]
     if session is None or not drills:
         return
+    session.drills = len(drills)
     try:
         known = load_original(session.config).alerts
         for drill in drills:
@@ -199,7 +203,25 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
         worker=worker,
         tell=tell,
     ) as opened:
+        _await_other_stacks(alertdrill_session)
         yield opened
+
+
+def _await_other_stacks(session: _Session) -> None:
+    """Drill only when all stacks of the run are up.
+
+    Starting one takes all that a small machine has; a scrape that times out for it would look
+    like a fault that nobody injected.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    wanted = min(workers, session.drills)
+
+    def started() -> bool:
+        return len(session.folder.stacks()) + len(session.folder.errors()) >= wanted
+
+    # Longer than this only when one of them fails, which it says itself.
+    with contextlib.suppress(DeadlineExceeded):
+        eventually(started, timeout_s=60.0, what="the other stacks", interval_s=0.2)
 
 
 @pytest.fixture(scope="session")

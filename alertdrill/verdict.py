@@ -34,6 +34,7 @@ class Reason(StrEnum):
     # The monitoring, or the system under it, is wrong.
     ALERT_DID_NOT_FIRE = "alert_did_not_fire"
     ALERT_NOT_NOTIFIED = "alert_not_notified"
+    ALERT_DID_NOT_HOLD = "alert_did_not_hold"
     ALERT_DID_NOT_RESOLVE = "alert_did_not_resolve"
     RESOLVED_NOT_NOTIFIED = "resolved_not_notified"
     ALERT_WITHOUT_FAULT = "alert_without_fault"

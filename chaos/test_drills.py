@@ -54,12 +54,12 @@ DRILLS = [
     ),
     Drill(
         "PostgreSQL is slow until the pool is full",
-        fault=Latency("postgres", latency_ms=2_000),
+        fault=Latency("postgres", latency_ms=1_000),
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted"},
         may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},
         stays_quiet={"APIUnavailable"},
-        operation_s=10.0,
+        operation_s=7.0,
     ),
 ]
 
