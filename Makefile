@@ -70,8 +70,9 @@ setup: $(STAMP)
 gate: setup
 	@$(BIN)/alertdrill gate
 
-test: setup
-	@$(BIN)/pytest tests
+test: $(STAMP)
+	@$(BIN)/alertdrill setup --profile full
+	@$(BIN)/pytest -n 2 -q tests
 
 check: $(STAMP)
 	$(BIN)/ruff check .

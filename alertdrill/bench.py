@@ -54,6 +54,7 @@ class Bench:
             host=self.stack.url(target.component, target.port),
             out_dir=self.run_dir / "load" / name,
             project_root=self.config.root,
+            seed=self.config.gate.seed,
         )
 
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill, DrillResult, Traffic
@@ -55,7 +55,8 @@ def run_drill(drill: Drill, bench: Bench) -> DrillResult:
     UsageError when the table names an alert that no rule defines.
     """
     check_table([drill], bench)
-    return _Experiment(drill, bench).run()
+    seeded = replace(drill, fault=drill.fault.seeded(bench.config.gate.seed))
+    return _Experiment(seeded, bench).run()
 
 
 def check_table(drills: Iterable[Drill], bench: Bench) -> None:
@@ -150,7 +151,8 @@ class _Experiment:
 
         def steady() -> bool:
             now = time.monotonic()
-            fired = sorted(watch.fired_since(loaded))
+            firing = {a for a, s in watch.states().items() if s is AlertState.FIRING}
+            fired = sorted(firing | watch.fired_since(loaded))
             if fired:
                 raise _Ended(
                     Reason.ALERT_WITHOUT_FAULT,
@@ -371,9 +373,10 @@ class _Experiment:
         broken = [f"{r.name}: {r.error}" for r in rules if r.error]
         if broken:
             return "rules can't be evaluated: " + "; ".join(broken)
-        missing = sorted(set(self.bench.monitoring.alerts) - {r.name for r in rules})
+        evaluated = {rule.name for rule in rules if rule.evaluated}
+        missing = sorted(set(self.bench.monitoring.alerts) - evaluated)
         if missing:
-            return f"Prometheus hasn't loaded {', '.join(missing)}"
+            return f"Prometheus hasn't evaluated {', '.join(missing)}"
         active = [
             f"{r.name} is {r.state.name.lower()} with value {r.value}"
             for r in rules

@@ -12,6 +12,8 @@ from alertdrill.errors import SignalError
 from alertdrill.signals.wait import eventually
 
 RELOAD_TIMEOUT_S = 10.0
+# Prometheus takes up changed targets at most every 5 s.
+IN_FORCE_S = 20.0
 
 
 def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
@@ -31,10 +33,18 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
         _post_reload(bench.stack.url(component), component)
     bench.monitoring = monitoring
 
-    def in_force() -> bool:
-        return {rule.name for rule in bench.alerts.rules()} == set(monitoring.alerts)
+    targets = {
+        (job.name, f"http://{target}{job.metrics_path}")
+        for job in monitoring.prometheus.jobs
+        for target in job.targets
+    }
 
-    eventually(in_force, timeout_s=RELOAD_TIMEOUT_S, what="Prometheus to have the new rules")
+    def in_force() -> bool:
+        rules = {rule.name for rule in bench.alerts.rules() if rule.evaluated}
+        scraped = {(target.job, target.url) for target in bench.metrics.targets()}
+        return rules == set(monitoring.alerts) and scraped == targets
+
+    eventually(in_force, timeout_s=IN_FORCE_S, what="Prometheus to use its new files")
 
 
 def _post_reload(url: str, component: str) -> None:

@@ -60,6 +60,10 @@ class Fault(ABC):
     def name(self) -> str:
         """A short identifier for machines, e.g. ``refuse(postgres)``."""
 
+    def seeded(self, seed: int) -> Fault:
+        """The same fault, its chance taken from ``seed``; a fault without chance is itself."""
+        return self
+
     @abstractmethod
     def inject(self, stack: Target) -> None:
         """Break it. Raises FaultError when the change did not take."""

@@ -7,9 +7,10 @@ Here that is mitmproxy with the addon of ``images/http-faults/``, whose head des
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import httpx
@@ -21,8 +22,9 @@ from alertdrill.faults.vantage import HttpAnswer
 
 PROXY = "http-faults"
 TIMEOUT_S = 5.0
-PROBES_OF_A_SHARE = 30
 PROBES_OF_ALL = 3
+PROBES_AT_MOST = 300
+MISSED_BY_CHANCE = 1e-6
 
 
 class HttpFaultProxy:
@@ -191,8 +193,17 @@ class _Sampled(_HttpFault):
         share = {"rate": self.rate} if self.every is None else {"every": self.every}
         return super().config() | share | {"seed": self.seed}
 
+    def seeded(self, seed: int) -> Fault:
+        return replace(self, seed=seed)
+
     def _probes(self) -> int:
-        return PROBES_OF_ALL if self.every is None and self.rate == 1 else PROBES_OF_A_SHARE
+        """As many as it takes to meet the fault: surely, or but for once in a million."""
+        if self.every is not None:
+            return max(self.every, PROBES_OF_ALL)
+        if self.rate in (0, 1):
+            return PROBES_OF_ALL
+        wanted = math.ceil(math.log(MISSED_BY_CHANCE) / math.log1p(-self.rate))
+        return min(max(wanted, PROBES_OF_ALL), PROBES_AT_MOST)
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,11 @@ class Transition:
 
 @dataclass(frozen=True)
 class RuleStatus:
-    """An alerting rule as Prometheus last evaluated it."""
+    """An alerting rule as Prometheus last evaluated it; ``evaluated`` False: not even once."""
 
     name: str
     state: AlertState
+    evaluated: bool
     active_since: float | None
     evaluated_at: float
     value: str
@@ -249,6 +250,7 @@ def _status(rule: dict[str, Any]) -> RuleStatus:
     active = [alert for alert in rule["alerts"] if alert["state"] == rule["state"]]
     return RuleStatus(
         name=rule["name"],
+        evaluated=rule["health"] != "unknown",
         state=AlertState[str(rule["state"]).upper()]
         if rule["state"] != "unknown"
         else AlertState.INACTIVE,
