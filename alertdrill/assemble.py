@@ -20,7 +20,7 @@ from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
 
-CACHE = ".cache/alertdrill"
+CACHE = ".cache"
 
 
 def profile_components(spec: StackSpec, profile: str) -> tuple[str, ...]:

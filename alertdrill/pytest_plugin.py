@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,7 +31,7 @@ from alertdrill.assemble import (
     resolve_images,
 )
 from alertdrill.bench import Bench
-from alertdrill.config import FILE_NAME, Clock, Config, load_config
+from alertdrill.config import FILE_NAME, Clock, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
 from alertdrill.experiment import refuse_unknown_alerts
@@ -46,6 +46,7 @@ from alertdrill.timeline import Timeline
 from alertdrill.verdict import Verdict
 
 EXIT_USAGE = 2
+DRILL_PROPERTY = "alertdrill"
 RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
 
 
@@ -78,6 +79,7 @@ class _Session:
     worker: str
     folder: RunFolder
     drills: int = 0
+    failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
 
 
@@ -85,10 +87,12 @@ SESSION = pytest.StashKey[_Session]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not (config.rootpath / FILE_NAME).is_file():
+    try:
+        root = find_root(config.rootpath)
+    except UsageError:
         return
     try:
-        project = load_config(config.rootpath)
+        project = load_config(root)
         if config.getoption("clock"):
             project = project.model_copy(update={"clock": clock_of(config.getoption("clock"))})
         gate = {
@@ -108,6 +112,19 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ALERTDRILL_SEED"] = str(project.gate.seed)
     if not worker:
         _stop_on_sigterm()
+        config.pluginmanager.register(_Failures(config.stash[SESSION].failed_tests))
+
+
+class _Failures:
+    """Notes every failed test that is no drill: it is a failed check of the run."""
+
+    def __init__(self, failed: list[str]) -> None:
+        self._failed = failed
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        is_drill = any(name == DRILL_PROPERTY for name, _ in report.user_properties)
+        if report.failed and not is_drill and report.nodeid not in self._failed:
+            self._failed.append(report.nodeid)
 
 
 def _stop_on_sigterm() -> None:
@@ -128,14 +145,21 @@ def pytest_configure_node(node: Any) -> None:
         node.workerinput["alertdrill_folder"] = str(session.folder.path)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
-    drills = [drill for item in items for drill in _drills_of(item)]
+    drills = []
+    for item in items:
+        for drill in _drills_of(item):
+            drills.append(drill)
+            item.user_properties.append((DRILL_PROPERTY, drill.id))
     if session is None or not drills:
         return
     session.drills = len(drills)
+    session.folder.add_plan(session.worker or "main", {drill.id: drill.title for drill in drills})
     try:
+        _refuse_equal_titles(drills)
         known = load_original(session.config).alerts
         for drill in drills:
             refuse_unknown_alerts(drill, known)
@@ -147,6 +171,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 )
     except UsageError as error:
         session.table_error = error
+
+
+def _refuse_equal_titles(drills: list[Drill]) -> None:
+    seen: dict[str, Drill] = {}
+    for drill in drills:
+        other = seen.setdefault(drill.id, drill)
+        if other is not drill:
+            file, line = drill.declared_at
+            raise UsageError(
+                f"{drill.title!r} is called like the drill in line {other.declared_at[1]}: "
+                "one's result would overwrite the other's",
+                file=file,
+                line=line,
+            )
 
 
 def _drills_of(item: pytest.Item) -> Iterator[Drill]:
@@ -231,15 +269,12 @@ def stack(bench: Bench) -> Stack:
 
 
 @pytest.fixture
-def run_drill(
-    request: pytest.FixtureRequest, bench: Bench, run_folder: RunFolder
-) -> Callable[[Drill], DrillResult]:
+def run_drill(bench: Bench, run_folder: RunFolder) -> Callable[[Drill], DrillResult]:
     """Runs a drill on this worker's bench and records its result in the run folder."""
 
     def run(drill: Drill) -> DrillResult:
         result = run_one(drill, bench)
         run_folder.add_drill(result.id, result.document())
-        request.node.user_properties.append(("alertdrill", result.id))
         return replace(result, worker=bench.stack.run_id)
 
     return run
@@ -260,7 +295,7 @@ def pytest_runtest_makereport(
         if any(_drills_of(item)):
             session.folder.add_error(f"{type(error).__name__}-{os.getpid()}", str(error))
     elif call.when == "call" and isinstance(error, AssertionError):
-        names = [value for name, value in item.user_properties if name == "alertdrill"]
+        names = [value for name, value in item.user_properties if name == DRILL_PROPERTY]
         recorded = [d for d in session.folder.drills() if d["id"] in names] if names else []
         if recorded:
             report.longrepr = "\n".join(line for d in recorded for line in drill_lines(d))
@@ -274,7 +309,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if known is None or known.worker:
         return
     folder = known.folder
-    if not folder.drills() and not folder.errors():
+    if not folder.planned():
         return
     document = write_verdict(
         folder,
@@ -285,15 +320,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             factor=known.config.clock.factor,
             alerts=sorted(load_original(known.config).alerts),
             not_verified=not_verified(known.config),
+            failed_tests=known.failed_tests,
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
         ),
     )
+    judged = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
     if folder.errors():
         session.exitstatus = EXIT_USAGE
-    elif exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        verdict = Verdict[document["verdict"].upper()]
-        if verdict is not Verdict.PASS or exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = verdict.value
+    elif exitstatus in judged:
+        session.exitstatus = Verdict[document["verdict"].upper()].value
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertdrill.report.folder import RunFolder
-from alertdrill.verdict import Verdict
+from alertdrill.verdict import Reason, Verdict
 
 SCHEMA = "alertdrill/verdict/1"
 
@@ -23,17 +23,22 @@ class RunFacts:
     factor: float
     alerts: Sequence[str]
     not_verified: Sequence[Mapping[str, str]]
+    failed_tests: Sequence[str] = ()
     interrupted: bool = False
 
 
 def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     """Assemble ``verdict.json`` from the run folder and return it.
 
-    The run's verdict is the worst of its drills and checks; a run without any, or one that was
-    interrupted, is unknown.
+    The run's verdict is the worst of its drills and checks. A planned drill that left no result
+    (its worker died, the run was interrupted) is unknown, and so is a run without any drill.
     """
-    drills, stacks = folder.drills(), folder.stacks()
-    checks = _checks(stacks)
+    stacks = folder.stacks()
+    drills = _with_missing(folder.drills(), folder.planned())
+    checks = _checks(stacks) + [
+        {"id": test, "area": "test", "verdict": "fail", "reason": "test_failed"}
+        for test in facts.failed_tests
+    ]
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
@@ -57,6 +62,38 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     }
     folder.verdict.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return document
+
+
+def _with_missing(
+    drills: Sequence[Mapping[str, Any]], planned: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    ended = {drill["id"] for drill in drills}
+    finding = {
+        "reason": Reason.INTERRUPTED.value,
+        "verdict": Reason.INTERRUPTED.verdict.word,
+        "message": "it was planned, and left no result",
+    }
+    return [
+        *drills,
+        *(
+            {
+                "id": identifier,
+                "title": title,
+                "fault": None,
+                "verdict": finding["verdict"],
+                "reason": finding["reason"],
+                "findings": [finding],
+                "traffic": None,
+                "alerts": [],
+                "heal_s": None,
+                "healed_s": None,
+                "wall_s": None,
+                "stack": None,
+            }
+            for identifier, title in planned.items()
+            if identifier not in ended
+        ),
+    ]
 
 
 def _merged_components(stacks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -83,6 +120,8 @@ def _coverage(drills: Iterable[Mapping[str, Any]], alerts: Sequence[str]) -> dic
     by_alert: dict[str, list[str]] = {alert: [] for alert in alerts}
     by_fault: dict[str, list[str]] = {}
     for drill in drills:
+        if drill["fault"] is None:
+            continue
         fired = [row["name"] for row in drill["alerts"] if row["firing_s"] is not None]
         by_fault[drill["fault"]] = sorted({*by_fault.get(drill["fault"], []), *fired})
         for name in fired:

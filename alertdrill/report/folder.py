@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ class RunFolder:
     def log(self) -> Path:
         """What pytest printed."""
         return self.path / "pytest.log"
+
+    def add_plan(self, identifier: str, drills: Mapping[str, str]) -> None:
+        """What is going to run: titles by drill id. Every worker plans the same."""
+        self._write("plan", identifier, dict(drills))
+
+    def planned(self) -> dict[str, str]:
+        return {k: v for row in self._read("plan") for k, v in row.items()}
 
     def add_drill(self, identifier: str, document: dict[str, Any]) -> None:
         self._write("drills", identifier, document)

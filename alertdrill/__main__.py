@@ -1,0 +1,5 @@
+"""``python -m alertdrill`` is the ``alertdrill`` command."""
+
+from alertdrill.cli import main
+
+main()

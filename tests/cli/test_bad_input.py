@@ -1,0 +1,142 @@
+"""Wrong input: one clear sentence, with file and line where there is one, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.project import copy_project, run
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path)
+
+
+def edit(file: Path, old: str, new: str) -> int:
+    """Replace the one ``old``; the line (from 1) on which it stood."""
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+def one_sentence(output: str) -> str:
+    assert "Traceback" not in output
+    return output.strip()
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    result = run(tmp_path, "gate")
+    assert result.returncode == 2
+    assert "there is no alertdrill.toml" in one_sentence(result.stderr)
+
+
+def test_an_unknown_option_or_command(project: Path) -> None:
+    for argv in (["status", "--nope"], ["frobnicate"]):
+        result = run(project, *argv)
+        assert result.returncode == 2
+        assert "No such" in one_sentence(result.stderr)
+
+
+def test_an_unknown_key_in_the_configuration(project: Path) -> None:
+    line = edit(project / "alertdrill.toml", "factor = 60", "facter = 60")
+    result = run(project, "gate")
+    assert result.returncode == 2
+    expected = f"alertdrill.toml:{line}: unknown key 'clock.facter'"
+    assert expected in one_sentence(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("alerts.yml", "for: 2m", "for: 2x", "2x"),
+        (
+            "alerts.yml",
+            "      - alert: NoSuccessfulSyncs",
+            "      - alarm: NoSuccessfulSyncs",
+            "alarm",
+        ),
+        ("prometheus.yml", "rule_files:", "alert_rules:", "alert_rules"),
+        (
+            "alertmanager.yml",
+            "  receiver: team\n  group_by",
+            "  receiver: tean\n  group_by",
+            "tean",
+        ),
+    ],
+    ids=["duration", "rule key", "prometheus key", "receiver"],
+)
+def test_an_invalid_monitoring_file(
+    project: Path, file: str, old: str, new: str, words: str
+) -> None:
+    edit(project / "monitoring" / file, old, new)
+    result = run(project, "gate", environment=NO_ENGINE)
+    assert result.returncode == 2
+    message = one_sentence(result.stderr)
+    assert words in message
+    assert f"monitoring/{file}:" in message, "the file, with a line"
+
+
+def test_an_expression_that_is_not_promql(project: Path) -> None:
+    edit(project / "monitoring/alerts.yml", "> 0.05\n        for", "> > 0.05\n        for")
+    result = run(project, "gate", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "monitoring/alerts.yml:" in one_sentence(result.stderr)
+
+
+def test_no_docker_engine(project: Path) -> None:
+    for argv in (["gate"], ["up"], ["status"]):
+        result = run(project, *argv, environment=NO_ENGINE)
+        assert result.returncode == 2
+        assert "DOCKER_HOST names it" in one_sentence(result.stderr)
+
+
+def test_doctor_says_that_the_gate_cannot_run_without_an_engine(project: Path) -> None:
+    result = run(project, "doctor", environment=NO_ENGINE)
+    assert result.returncode == 1
+    assert "the gate can NOT run here" in result.stdout
+
+
+def test_a_clock_that_is_none(project: Path) -> None:
+    result = run(project, "pytest", "chaos", "--clock", "sixty")
+    assert result.returncode == 4, "pytest's own code for wrong usage"
+    assert "--clock takes 'real' or a factor" in result.stderr
+
+
+def test_an_alert_that_no_rule_defines(project: Path) -> None:
+    line = edit(
+        project / "chaos/test_drills.py",
+        'stays_quiet={"SyncLatencyHigh"}',
+        'stays_quiet={"SyncLag"}',
+    )
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    output = one_sentence(result.stdout)
+    assert "names SyncLag, which no rule defines" in output
+    row = int(output.split("chaos/test_drills.py:")[1].split(":")[0])
+    assert line - 8 < row <= line, "the line of the drill in the table"
+
+
+def test_an_alert_that_has_no_receiver_in_the_configuration(project: Path) -> None:
+    edit(project / "alertdrill.toml", "[alerts.UpstreamUnavailable]", "[alerts.Other]")
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "[alerts.UpstreamUnavailable] is missing" in one_sentence(result.stdout)
+
+
+def test_two_drills_of_one_name(project: Path) -> None:
+    edit(project / "chaos/test_drills.py", '"the hub is killed"', '"no fault"')
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "would overwrite" in one_sentence(result.stdout)
+
+
+def test_the_clean_twin_of_all_these_is_accepted(project: Path) -> None:
+    """Nothing is wrong but the missing engine: that is where it ends."""
+    result = run(project, "pytest", "chaos", "-q", "-k", "killed", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "DOCKER_HOST names it" in one_sentence(result.stdout)
