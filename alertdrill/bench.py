@@ -10,7 +10,12 @@ from alertdrill.config import AlertExpectation, Config
 from alertdrill.errors import UsageError
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
-from alertdrill.rules.deadline import Deadline, fire_deadline, resolve_deadline
+from alertdrill.rules.deadline import (
+    Deadline,
+    fire_deadline,
+    promised_deadline,
+    resolve_deadline,
+)
 from alertdrill.rules.model import Monitoring
 from alertdrill.signals.alerts import Alerts
 from alertdrill.signals.metrics import Metrics
@@ -58,9 +63,15 @@ class Bench:
         )
 
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:
+        """What follows from the rule and its route."""
         return fire_deadline(
             self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
         )
+
+    def promised_deadline(self, alert: str, operation_s: float) -> Deadline:
+        """What the project promises for the alert, whatever its rule says."""
+        within_s = self.expectation(alert).within_s / self.config.clock.factor
+        return promised_deadline(within_s, operation_s=operation_s)
 
     def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
         return resolve_deadline(

@@ -16,12 +16,14 @@ from rich.table import Table
 from alertdrill import assemble, doctor
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
-from alertdrill.gate import EXIT_INTERRUPTED, EXIT_USAGE, run_gate
+from alertdrill.gate import EXIT_USAGE, run_gate
 from alertdrill.report.folder import RunFolder
 from alertdrill.stack.engine import connect, ensure_engine
 from alertdrill.stack.explore import remove_kept, running
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
+
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,9 +12,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.durations import parse_ms
 from alertdrill.stack.component import StackSpec
 
 FILE_NAME = "alertdrill.toml"
@@ -60,11 +61,26 @@ class Gate(_Strict):
 
 
 class AlertExpectation(_Strict):
-    """Where an alert must arrive and which labels it must carry there, whatever the
-    Alertmanager configuration says: this is the specification that it is tested against."""
+    """Where an alert must arrive, with which labels and how soon, whatever the rules and the
+    Alertmanager configuration say: this is the specification that they are tested against.
+
+    ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification.
+    """
 
     receiver: str
     labels: dict[str, str] = {}
+    within: str
+
+    @field_validator("within")
+    @classmethod
+    def _is_a_duration(cls, text: str) -> str:
+        parse_ms(text)
+        return text
+
+    @property
+    def within_s(self) -> float:
+        """``within`` in seconds, on the real clock."""
+        return parse_ms(self.within) / 1000
 
 
 class Config(_Strict):

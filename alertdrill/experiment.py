@@ -337,18 +337,23 @@ class _Experiment:
 
     def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
         role = role_of(self.drill, alert)
-        fire = self.bench.fire_deadline(alert, self.drill.operation_s)
-        parts = dict(fire.parts)
-        held = ("for", "group_wait", "margin")
+        operation_s = self.drill.operation_s
+        derived = self.bench.fire_deadline(alert, operation_s)
+        fire, expectation = derived, None
+        if role is Role.FIRES:
+            expectation = self.bench.expectation(alert)
+            promised = self.bench.promised_deadline(alert, operation_s)
+            fire = min(derived, promised, key=lambda deadline: deadline.total_s)
+        held = ("for", "group_wait", "group_interval", "margin")
         return AlertCase(
             alert=alert,
             role=role,
             watch=watch,
             injected=self._injected_at,
             fire=fire,
-            resolve=self.bench.resolve_deadline(alert, self.drill.operation_s),
-            settled_s=sum(seconds for name, seconds in parts.items() if name not in held),
-            expectation=self.bench.expectation(alert) if role is Role.FIRES else None,
+            resolve=self.bench.resolve_deadline(alert, operation_s),
+            settled_s=sum(seconds for name, seconds in derived.parts if name not in held),
+            expectation=expectation,
             control=self.is_control,
         )
 

@@ -22,8 +22,8 @@ from alertdrill.stack.progress import Progress, Task
 from alertdrill.timeline import read_progress
 
 RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
+GATE_PID_ENV = "ALERTDRILL_GATE_PID"
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 LOG_LINES_SHOWN = 30
 
 
@@ -46,7 +46,7 @@ def run_gate(
         process = subprocess.Popen(
             command,
             cwd=config.root,
-            env=os.environ | {RUN_FOLDER_ENV: str(folder.path)},
+            env=os.environ | {RUN_FOLDER_ENV: str(folder.path), GATE_PID_ENV: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -94,12 +94,8 @@ def _conclude(code: int, folder: RunFolder, progress: Progress) -> int:
         progress.say(
             f"error: no drill ran (pytest's exit code {code}); all of its output: {folder.log}"
         )
-        return EXIT_INTERRUPTED if code == EXIT_USAGE and _interrupted(lines) else EXIT_USAGE
+        return EXIT_USAGE
     document: dict[str, Any] = folder.read_verdict()
-    for line in summary_lines(document, str(folder.path)):
+    for line in summary_lines(document, folder.path):
         progress.say(line)
     return code if code in (0, 1, 2, 3) else EXIT_USAGE
-
-
-def _interrupted(lines: Sequence[str]) -> bool:
-    return any("KeyboardInterrupt" in line for line in lines)

@@ -36,6 +36,8 @@ from alertdrill.drill import Drill, DrillResult
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
 from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
+from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV
+from alertdrill.lifeline import die_with_parent
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
@@ -47,7 +49,6 @@ from alertdrill.verdict import Verdict
 
 EXIT_USAGE = 2
 DRILL_PROPERTY = "alertdrill"
-RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,6 +111,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = RunFolder(Path(given)) if given else RunFolder.below(project.root / "out")
     config.stash[SESSION] = _Session(project, sys.argv[:], time.monotonic(), worker, folder)
     os.environ["ALERTDRILL_SEED"] = str(project.gate.seed)
+    if worker or os.environ.get(GATE_PID_ENV) == str(os.getppid()):
+        die_with_parent()
     if not worker:
         _stop_on_sigterm()
         config.pluginmanager.register(_Failures(config.stash[SESSION].failed_tests))
@@ -340,5 +343,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for drill in document["drills"]:
         for line in drill_lines(drill):
             terminalreporter.write_line(line)
-    for line in summary_lines(document, str(session.folder.path)):
+    for line in summary_lines(document, session.folder.path):
         terminalreporter.write_line(line)

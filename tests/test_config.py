@@ -23,6 +23,7 @@ component = "hub"
 
 [alerts.High]
 receiver = "oncall"
+within = "5m"
 """
 
 
@@ -46,14 +47,15 @@ def test_defaults(tmp_path: Path) -> None:
     ("bad", "line", "words"),
     [
         (GOOD.replace("[target]", "[target]\nporrt = 'a'"), 9, "unknown key 'target.porrt'"),
-        (GOOD + 'labls = "x"\n', 13, "unknown key 'alerts.High.labls'"),
-        (GOOD + "[gates]\nstacks = 2\n", 13, "unknown key 'gates'"),
+        (GOOD + 'labls = "x"\n', 14, "unknown key 'alerts.High.labls'"),
+        (GOOD.replace('"5m"', '"five"'), 13, "alerts.High.within"),
+        (GOOD + "[gates]\nstacks = 2\n", 14, "unknown key 'gates'"),
         (GOOD.replace('receiver = "oncall"\n', ""), 11, "missing key 'alerts.High.receiver'"),
-        (GOOD + "[clock]\nfactor = 0.5\n", 14, "clock.factor: Input should be greater"),
-        (GOOD + "[gate]\nstacks = 0\n", 14, "gate.stacks"),
+        (GOOD + "[clock]\nfactor = 0.5\n", 15, "clock.factor: Input should be greater"),
+        (GOOD + "[gate]\nstacks = 0\n", 15, "gate.stacks"),
         (GOOD.replace('name = "x"', "name = x"), 1, "not valid TOML"),
     ],
-    ids=["key", "nested key", "table", "missing", "factor", "stacks", "syntax"],
+    ids=["key", "nested key", "duration", "table", "missing", "factor", "stacks", "syntax"],
 )
 def test_a_bad_file_is_one_sentence_with_its_line(
     tmp_path: Path, bad: str, line: int, words: str

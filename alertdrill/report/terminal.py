@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 WORDS = {"pass": "pass", "fail": "fail", "unknown": "unkn"}
@@ -37,7 +38,7 @@ def _alert_words(alert: Mapping[str, Any], heal_s: float) -> str:
     )
 
 
-def summary_lines(document: Mapping[str, Any], folder: str) -> list[str]:
+def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
     """The verdict, what could not be verified, and where to look."""
     counts = Counter(drill["verdict"] for drill in document["drills"])
     parts = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
@@ -53,5 +54,7 @@ def summary_lines(document: Mapping[str, Any], folder: str) -> list[str]:
     if document["not_verified"]:
         lines.append("not verified:")
         lines += [f"  {row['what']}: {row['why']}" for row in document["not_verified"]]
-    lines.append(f"verdict document: {folder}/verdict.json")
+    here = Path.cwd()
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    lines.append(f"verdict document: {shown}/verdict.json")
     return lines

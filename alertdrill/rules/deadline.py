@@ -103,6 +103,14 @@ def fire_deadline(
     )
 
 
+def promised_deadline(within_s: float, *, operation_s: float = 0.0) -> Deadline:
+    """What was promised (``within_s``, on the clock of the run), whatever the rule says.
+
+    The slowed operation and the margin come on top: they are real seconds on any clock.
+    """
+    return _with_margin((("promised", within_s), ("operation", operation_s)), None)
+
+
 def resolve_deadline(
     rule: AlertRule,
     monitoring: Monitoring,

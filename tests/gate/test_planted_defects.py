@@ -123,6 +123,12 @@ DEFECTS = [
         (replaced("alertmanager.yml", 'alertname="APIUnavailable"', 'alertname="ApiDown"'),),
         Reason.NOT_INHIBITED,
     ),
+    Defect(
+        "an alert that waits far longer than was promised",
+        REFUSED,
+        (replaced("alerts.yml", "> 0.05\n        for: 5m", "> 0.05\n        for: 30m"),),
+        Reason.ALERT_DID_NOT_FIRE,
+    ),
     # --- alerts that lie ---
     Defect(
         "an alert that fires without a fault",

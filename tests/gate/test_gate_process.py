@@ -1,0 +1,83 @@
+"""The gate as a process: what it leaves when it is stopped in the middle of a fault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from alertdrill.report.folder import RunFolder
+from alertdrill.signals.wait import eventually
+from alertdrill.stack.reaper import RUN_LABEL
+from tests.cli.project import copy_project
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], RunFolder]]:
+    """A gate of one drill that has just injected its fault."""
+    project = copy_project(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alertdrill", "gate", "--stacks", "1", "-k", "refuses"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+    def injected() -> RunFolder | None:
+        assert process.poll() is None, process.stdout and process.stdout.read().decode()
+        for timeline in project.glob("out/2*/timeline.jsonl"):
+            if '"event": "injected"' in timeline.read_text(encoding="utf-8"):
+                return RunFolder(timeline.parent)
+        return None
+
+    try:
+        yield process, eventually(injected, timeout_s=120, what="the fault", interval_s=0.2)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=10)
+
+
+def alive(folder: RunFolder) -> list[str]:
+    """Containers of the run."""
+    client = docker.from_env(timeout=20)
+    try:
+        containers = client.containers.list(all=True, filters={"label": RUN_LABEL})
+        return [c.name for c in containers if c.labels[RUN_LABEL].startswith(folder.run_id)]
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_gate_that_is_stopped_heals_removes_and_says_unknown(
+    gate: tuple[subprocess.Popen[bytes], RunFolder], number: signal.Signals
+) -> None:
+    process, folder = gate
+    assert alive(folder)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 3
+    assert alive(folder) == []
+    document = folder.read_verdict()
+    assert document["verdict"] == "unknown"
+    assert document["interrupted"] is True
+    assert [d["reason"] for d in document["drills"]] == ["interrupted"]
+    assert '"event": "healed"' in folder.timeline.read_text(encoding="utf-8")
+
+
+def test_a_gate_that_is_killed_leaves_nothing_behind(
+    gate: tuple[subprocess.Popen[bytes], RunFolder],
+) -> None:
+    process, folder = gate
+    assert alive(folder)
+    process.kill()
+    process.wait(timeout=10)
+    eventually(lambda: not alive(folder), timeout_s=10, what="the reaper", interval_s=0.2)

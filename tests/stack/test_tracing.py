@@ -1,0 +1,74 @@
+"""Jaeger: one sync is one trace, through every library that the hub talks with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from alertdrill.signals.http import JsonApi
+from alertdrill.signals.wait import eventually
+from alertdrill.stack.run import Stack
+from fixtures.stack import STACK
+from tests.stack.small import ROOT, references
+
+pytestmark = pytest.mark.docker
+
+COMPONENTS = (
+    *("hub", "github", "ai-studio", "postgres", "redis"),
+    *("toxiproxy", "http-faults", "receiver", "jaeger"),
+)
+# The hub exports its spans in batches.
+EXPORTED_WITHIN_S = 20.0
+
+
+def test_a_sync_is_one_trace_from_the_request_to_the_database() -> None:
+    images = {c.image for c in STACK.components if c.name in COMPONENTS}
+    with Stack(STACK, COMPONENTS, images=references(sorted(images)), project_root=ROOT) as stack:
+        answer = httpx.post(
+            stack.url("hub") + "/api/v1/sync/bidirectional",
+            json={"source": "github"},
+            headers={"Idempotency-Key": "trace-me"},
+            timeout=20,
+        )
+        assert answer.status_code == 200, answer.text
+        trace_id = answer.headers["X-Trace-Id"]
+        spans = spans_of(JsonApi(stack.url("jaeger")), trace_id)
+
+    names = {span["operationName"] for span in spans}
+    assert "POST /api/v1/sync/bidirectional" in names
+    assert "sync_operation" in names
+    systems = {tag["value"] for span in spans for tag in span["tags"] if tag["key"] == "db.system"}
+    assert {"postgresql", "redis"} <= systems
+    # Three pages of GitHub and two of AI Studio, each read by a client span.
+    urls = [
+        tag["value"]
+        for span in spans
+        for tag in span["tags"]
+        if tag["key"] in ("http.url", "url.full")
+    ]
+    assert sum(":8081/" in url for url in urls) == 3
+    assert sum(":8082/" in url for url in urls) == 2
+    # Every span but the first hangs below another one of the same trace.
+    known = {span["spanID"] for span in spans}
+    parents = [ref["spanID"] for span in spans for ref in span["references"]]
+    assert len(parents) == len(spans) - 1
+    assert set(parents) <= known
+
+
+def spans_of(jaeger: JsonApi, trace_id: str) -> list[dict[str, Any]]:
+    """All spans of a trace, once its root has arrived."""
+
+    def arrived() -> list[dict[str, Any]] | None:
+        found = jaeger.get("/api/traces", {"service": "hub", "limit": "50"})["data"] or []
+        for trace in found:
+            if trace["traceID"] == trace_id:
+                spans: list[dict[str, Any]] = trace["spans"]
+                has_root = any(not span["references"] for span in spans)
+                return spans if has_root else None
+        return None
+
+    return eventually(
+        arrived, timeout_s=EXPORTED_WITHIN_S, what=f"trace {trace_id}", interval_s=0.3
+    )
