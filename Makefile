@@ -67,12 +67,11 @@ $(STAMP): requirements.lock pyproject.toml
 setup: $(STAMP)
 	@$(BIN)/alertdrill setup
 
-gate: setup
+gate: $(STAMP)
 	@$(BIN)/alertdrill gate
 
-test: $(STAMP)
-	@$(BIN)/alertdrill setup --profile full
-	@$(BIN)/pytest -n 2 -q tests
+test: images
+	@$(BIN)/pytest -n 2 --dist worksteal -q tests
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -80,7 +79,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pytest -q -m "not docker" tests
 
-up: setup
+up: $(STAMP)
 	@$(BIN)/alertdrill up
 
 down: $(STAMP)
@@ -92,15 +91,15 @@ status: $(STAMP)
 doctor: $(STAMP)
 	@$(BIN)/alertdrill doctor
 
-images: setup
+images: $(STAMP)
+	@$(BIN)/alertdrill setup --profile full
 
 clean:
 	@if [ -x $(BIN)/alertdrill ]; then $(BIN)/alertdrill down || true; fi
 	rm -rf $(VENV) $(CACHE) out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 clean-images: $(STAMP)
-	@$(BIN)/python -c 'from alertdrill.stack import engine, images; \
-	    print("removed", images.remove_built(engine.connect()), "images")'
+	@$(BIN)/alertdrill clean-images
 
 COMPILE = "$$uv" pip compile -q --upgrade --generate-hashes --no-annotate --no-header
 lock:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from alertdrill.bench import Bench
 from alertdrill.config import Config
-from alertdrill.errors import UsageError
+from alertdrill.errors import DeadlineExceeded, UsageError
 from alertdrill.report.folder import RunFolder
-from alertdrill.rules.compress import Compressed, compress_directory
+from alertdrill.rules.compress import Compressed, compress
 from alertdrill.rules.model import Monitoring, load_monitoring
 from alertdrill.stack.component import Image, StackSpec
 from alertdrill.stack.engine import connect
@@ -19,6 +19,7 @@ from alertdrill.stack.images import ImageStore, ResolvedImage
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
+from alertdrill.wait import eventually
 
 CACHE = ".cache"
 
@@ -60,22 +61,18 @@ def open_bench(
     config: Config,
     folder: RunFolder,
     *,
-    profile: str,
     images: Mapping[str, ResolvedImage],
     worker: str = "",
-    monitoring: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Bench]:
     """A running stack with its bench; stopped and removed at the end, whatever happens.
 
-    ``monitoring`` takes the place of the project's folder of monitoring files (for tests).
     Raises UsageError before anything starts when the monitoring files are not valid.
     """
     spec = config.load_stack()
-    components = profile_components(spec, profile)
-    overlay, compressed = compress_into(
-        config, folder.path / "config" / (worker or "0"), monitoring
-    )
+    components = profile_components(spec, config.gate.profile)
+    overlay = folder.path / "config" / (worker or "0")
+    compressed = compress_into(config, overlay)
     loaded = load_compressed(config, overlay)
     begun = time.monotonic()
     stack = Stack(
@@ -97,7 +94,6 @@ def open_bench(
             monitoring=loaded,
             run_dir=folder.path,
             timeline=Timeline(folder.timeline),
-            expectations=config.alerts,
             tell=tell,
         )
         folder.add_stack(stack.run_id, _stack_document(stack, images, ready_s, compressed, bench))
@@ -107,14 +103,23 @@ def open_bench(
             bench.close()
 
 
-def compress_into(
-    config: Config, overlay: Path, monitoring: Path | None = None
-) -> tuple[Path, Compressed]:
-    """Write the compressed monitoring files below ``overlay``, under their project paths."""
-    source = monitoring or config.path(config.monitoring.prometheus).parent
-    target = overlay / config.monitoring.prometheus.parent
-    target.mkdir(parents=True, exist_ok=True)
-    return overlay, compress_directory(source, target, config.clock.factor)
+def compress_into(config: Config, overlay: Path, source: Path | None = None) -> Compressed:
+    """Write the compressed monitoring files below ``overlay``, under their project paths.
+
+    ``source`` is a folder whose files take the place of the project's.
+    """
+    files = config.monitoring
+    prometheus, alertmanager = (
+        config.path(path) if source is None else source / path.name
+        for path in (files.prometheus, files.alertmanager)
+    )
+    compressed = compress(prometheus, alertmanager, config.clock.factor)
+    for name, text in compressed.texts.items():
+        home = files.alertmanager if name == files.alertmanager.name else files.prometheus
+        (overlay / home).parent.mkdir(parents=True, exist_ok=True)
+        # Not write_text: it would translate line ends.
+        (overlay / home).with_name(name).write_bytes(text.encode("utf-8"))
+    return compressed
 
 
 def load_compressed(config: Config, overlay: Path) -> Monitoring:
@@ -140,6 +145,7 @@ def _stack_document(
     compressed: Compressed,
     bench: Bench,
 ) -> dict[str, object]:
+    _await_first_scrapes(bench)
     by_reference = {image.reference: image for image in images.values()}
     optional = set(bench.config.monitoring.optional_jobs)
     return {
@@ -156,8 +162,8 @@ def _stack_document(
             }
             for started in stack.started
         ],
-        "checks": [],
-        "unseen": [
+        "unseen": [{"what": "the compressed clock", "why": note} for note in compressed.notes]
+        + [
             {"what": f"{rule.rule} on the compressed clock", "why": f"{rule.why}; {rule.done}"}
             for rule in compressed.unsound
         ]
@@ -167,6 +173,17 @@ def _stack_document(
             if target.job in optional and target.health == "down"
         ],
     }
+
+
+def _await_first_scrapes(bench: Bench) -> None:
+    """Only then is it known which targets are down."""
+
+    def all_scraped() -> bool:
+        return all(target.health != "unknown" for target in bench.metrics.targets())
+
+    longest = max((job.scrape_interval_s for job in bench.monitoring.prometheus.jobs), default=0.0)
+    with contextlib.suppress(DeadlineExceeded):  # the first drill says which it is
+        eventually(all_scraped, timeout_s=2 * longest + 5.0, what="the first scrapes")
 
 
 def not_verified(config: Config) -> list[dict[str, str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alertdrill.config import AlertExpectation, Config
-from alertdrill.errors import UsageError
+from alertdrill.config import Config
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.rules.deadline import (
@@ -34,7 +33,6 @@ class Bench:
     monitoring: Monitoring
     run_dir: Path
     timeline: Timeline
-    expectations: Mapping[str, AlertExpectation]
     tell: Callable[[str], None] = lambda _: None
     metrics: Metrics = field(init=False)
     alerts: Alerts = field(init=False)
@@ -70,19 +68,10 @@ class Bench:
 
     def promised_deadline(self, alert: str, operation_s: float) -> Deadline:
         """What the project promises for the alert, whatever its rule says."""
-        within_s = self.expectation(alert).within_s / self.config.clock.factor
+        within_s = self.config.expectation(alert).within_s / self.config.clock.factor
         return promised_deadline(within_s, operation_s=operation_s)
 
     def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
         return resolve_deadline(
             self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
         )
-
-    def expectation(self, alert: str) -> AlertExpectation:
-        """Raises UsageError when the project doesn't say where ``alert`` must arrive."""
-        if alert not in self.expectations:
-            raise UsageError(
-                f"[alerts.{alert}] is missing: say which receiver must get it, and its labels",
-                file=self.config.root / "alertdrill.toml",
-            )
-        return self.expectations[alert]

@@ -20,6 +20,7 @@ from alertdrill.gate import EXIT_USAGE, run_gate
 from alertdrill.report.folder import RunFolder
 from alertdrill.stack.engine import connect, ensure_engine
 from alertdrill.stack.explore import remove_kept, running
+from alertdrill.stack.images import remove_built
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 
@@ -47,14 +48,18 @@ def _project() -> Config:
 
 
 @app.command()
-def setup(profile: ProfileOption = "core") -> None:
+def setup(
+    profile: Annotated[
+        str | None, typer.Option(help="Whose images: core, full [the gate's profile].")
+    ] = None,
+) -> None:
     """Have a Docker engine and every image of a profile: found, pulled or built."""
     config = _project()
     spec = config.load_stack()
     progress = Progress()
     ensure_engine(progress, config.root / assemble.CACHE)
     images = assemble.resolve_images(
-        config, spec, assemble.profile_components(spec, profile), progress
+        config, spec, assemble.profile_components(spec, profile or config.gate.profile), progress
     )
     built = [image.name for image in images.values() if image.source == "built"]
     progress.say(
@@ -133,7 +138,8 @@ def up(profile: ProfileOption = "full") -> None:
     ensure_engine(progress, config.root / assemble.CACHE)
     images = assemble.resolve_images(config, spec, components, progress)
     folder = RunFolder.below(config.root / "out").ensure()
-    overlay, compressed = assemble.compress_into(config, folder.path / "config" / "0")
+    overlay = folder.path / "config" / "0"
+    compressed = assemble.compress_into(config, overlay)
     assemble.load_compressed(config, overlay)
     with progress.task(f"stack {profile}") as task:
         stack = Stack(
@@ -150,6 +156,12 @@ def up(profile: ProfileOption = "full") -> None:
         stack.start()
         task.finish(f"{len(stack.started)} components ready")
     _print_status(as_json=False)
+
+
+@app.command("clean-images")
+def clean_images() -> None:
+    """Remove every image that alertdrill built and that no container uses."""
+    print(f"removed {remove_built(connect())} images")
 
 
 @app.command()

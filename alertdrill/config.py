@@ -98,6 +98,16 @@ class Config(_Strict):
     def path(self, relative: Path) -> Path:
         return self.root / relative
 
+    def expectation(self, alert: str) -> AlertExpectation:
+        """Raises UsageError when the file doesn't say where ``alert`` must arrive."""
+        if alert not in self.alerts:
+            raise UsageError(
+                f"[alerts.{alert}] is missing: a drill expects {alert}, so say its receiver, its "
+                "labels, and within how long it must arrive",
+                file=self.root / FILE_NAME,
+            )
+        return self.alerts[alert]
+
     def load_stack(self) -> StackSpec:
         """Import the declared stack. Raises UsageError when there is none."""
         module_name, _, attribute = self.stack.partition(":")

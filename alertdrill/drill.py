@@ -111,7 +111,6 @@ class DrillResult:
     healed_s: float | None
     wall_s: float
     stack: str
-    worker: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -21,12 +21,12 @@ from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.world import leftovers
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
-from alertdrill.rules.deadline import window_s
+from alertdrill.rules.deadline import recorded_windows, window_s
 from alertdrill.shield import signals_deferred
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
-from alertdrill.signals.wait import eventually
 from alertdrill.verdict import Finding, Reason
+from alertdrill.wait import eventually
 
 TARGETS_UP_S = 15.0
 EFFECTIVE_S = 10.0
@@ -54,17 +54,9 @@ def run_drill(drill: Drill, bench: Bench) -> DrillResult:
     Whatever goes wrong on the way is a finding; the fault is healed in every case. Raises
     UsageError when the table names an alert that no rule defines.
     """
-    check_table([drill], bench)
+    refuse_unknown_alerts(drill, bench.monitoring.alerts)
     seeded = replace(drill, fault=drill.fault.seeded(bench.config.gate.seed))
     return _Experiment(seeded, bench).run()
-
-
-def check_table(drills: Iterable[Drill], bench: Bench) -> None:
-    """Raise UsageError, with the row's file and line, for alerts that don't exist."""
-    for drill in drills:
-        refuse_unknown_alerts(drill, bench.monitoring.alerts)
-        for alert in drill.fires:
-            bench.expectation(alert)
 
 
 def refuse_unknown_alerts(drill: Drill, known: Iterable[str]) -> None:
@@ -146,7 +138,10 @@ class _Experiment:
         """The steady state under load, for as long as the longest window looks back."""
         load.wait_started(timeout_s=30.0)
         loaded = time.monotonic()
-        length = max((window_s(r.expr) for r in self.bench.monitoring.alerts.values()), default=0.0)
+        monitoring = self.bench.monitoring
+        recorded = recorded_windows(monitoring)
+        windows = (window_s(rule.expr, recorded) for rule in monitoring.alerts.values())
+        length = max((STEADY_WINDOW_S, *windows))
         self._tell(f"baseline for {length:.0f} s")
 
         def steady() -> bool:
@@ -212,7 +207,7 @@ class _Experiment:
 
     def _observe(self, load: LoadSession, before: Exposure | None) -> None:
         """Until every expectation is met or its deadline has passed."""
-        longest = max(case.fire.total_s for case in self.cases)
+        longest = max((case.fire.total_s for case in self.cases), default=0.0)
         met = self.is_control
 
         def decided() -> bool:
@@ -266,15 +261,19 @@ class _Experiment:
 
         def healed() -> bool:
             nonlocal seen
-            evidence = fault.is_healed(stack)
+            try:
+                fault.heal(stack)  # idempotent: one that failed is tried again
+                evidence = fault.is_healed(stack)
+            except AlertdrillError as error:
+                seen = str(error)
+                return False
             seen = evidence.seen
             return evidence.holds
 
         self.healing = time.monotonic()
         try:
-            fault.heal(stack)
-            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone")
-        except (AlertdrillError, DeadlineExceeded) as error:
+            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone", interval_s=0.2)
+        except DeadlineExceeded as error:
             self.findings.append(
                 Finding(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}; saw: {seen}")
             )
@@ -298,7 +297,7 @@ class _Experiment:
                 self._tell(f"healed, awaiting the resolution of {names}")
             return not open_cases
 
-        longest = max(case.resolve.total_s for case in self.cases)
+        longest = max((case.resolve.total_s for case in self.cases), default=0.0)
         eventually(settled, timeout_s=longest + 10.0, what="alerts to resolve", interval_s=0.1)
         now = time.monotonic()
         for case in self.cases:
@@ -341,7 +340,7 @@ class _Experiment:
         derived = self.bench.fire_deadline(alert, operation_s)
         fire, expectation = derived, None
         if role is Role.FIRES:
-            expectation = self.bench.expectation(alert)
+            expectation = self.bench.config.expectation(alert)
             promised = self.bench.promised_deadline(alert, operation_s)
             fire = min(derived, promised, key=lambda deadline: deadline.total_s)
         held = ("for", "group_wait", "group_interval", "margin")

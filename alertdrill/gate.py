@@ -5,21 +5,21 @@ pytest does the work in a process of its own; this one shows how far it is.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from alertdrill.config import Config
-from alertdrill.errors import DeadlineExceeded
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
 from alertdrill.shield import signals_forwarded
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.progress import Progress, Task
 from alertdrill.timeline import read_progress
+from alertdrill.wait import eventually
 
 RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
 GATE_PID_ENV = "ALERTDRILL_GATE_PID"
@@ -53,14 +53,15 @@ def run_gate(
             start_new_session=True,  # a Ctrl-C reaches it once, through this process
         )
         with signals_forwarded(process.pid):
-            _follow(process, folder, progress)
-    return _conclude(process.returncode, folder, progress)
+            shown = _follow(process, folder, progress)
+    return _conclude(process.returncode, folder, shown, progress)
 
 
-def _follow(process: subprocess.Popen[bytes], folder: RunFolder, progress: Progress) -> None:
+def _follow(process: subprocess.Popen[bytes], folder: RunFolder, progress: Progress) -> set[str]:
+    """Show drills as they end and what the stacks do, until pytest ends: the drills shown."""
     shown: set[str] = set()
     offset = 0
-    with ExitStack() as tasks:
+    with contextlib.ExitStack() as tasks:
         running: dict[str, Task] = {}
 
         def step() -> bool:
@@ -78,15 +79,11 @@ def _follow(process: subprocess.Popen[bytes], folder: RunFolder, progress: Progr
                         progress.say(line)
             return ended
 
-        while True:
-            try:
-                eventually(step, timeout_s=3600.0, what="the drills", interval_s=0.2)
-                return
-            except DeadlineExceeded:
-                continue
+        eventually(step, timeout_s=math.inf, what="the drills to end", interval_s=0.2)
+    return shown
 
 
-def _conclude(code: int, folder: RunFolder, progress: Progress) -> int:
+def _conclude(code: int, folder: RunFolder, shown: set[str], progress: Progress) -> int:
     if not folder.verdict.exists():
         lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines[-LOG_LINES_SHOWN:]:
@@ -96,6 +93,10 @@ def _conclude(code: int, folder: RunFolder, progress: Progress) -> int:
         )
         return EXIT_USAGE
     document: dict[str, Any] = folder.read_verdict()
+    for drill in document["drills"]:
+        if drill["id"] not in shown:  # it was planned, and left no result
+            for line in drill_lines(drill):
+                progress.say(line)
     for line in summary_lines(document, folder.path):
         progress.say(line)
     return code if code in (0, 1, 2, 3) else EXIT_USAGE

@@ -182,7 +182,7 @@ class AlertCase:
 
     def findings_after_heal(self, healed: float, now: float) -> list[Finding]:
         if self.is_clean():
-            return []
+            return self._told_too_late(healed)
         waited = now - healed
         state = self.watch.states().get(self.alert)
         if state is not AlertState.INACTIVE:
@@ -199,6 +199,18 @@ class AlertCase:
                 Reason.RESOLVED_NOT_NOTIFIED,
                 f"{self.alert} is inactive again, but nobody was told within {waited:.1f} s "
                 f"after healing (deadline {self.resolve})",
+            )
+        ]
+
+    def _told_too_late(self, healed: float) -> list[Finding]:
+        last = max(_last_by_series(self._resolved()).values(), default=healed)
+        if last - healed <= self.resolve.total_s:
+            return []
+        return [
+            Finding(
+                Reason.RESOLVED_NOT_NOTIFIED,
+                f"{self.alert}'s end was notified only {last - healed:.1f} s after healing "
+                f"(deadline {self.resolve})",
             )
         ]
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,11 +41,11 @@ from alertdrill.lifeline import die_with_parent
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
 from alertdrill.verdict import Verdict
+from alertdrill.wait import eventually
 
 EXIT_USAGE = 2
 DRILL_PROPERTY = "alertdrill"
@@ -110,24 +110,30 @@ def pytest_configure(config: pytest.Config) -> None:
     given = workerinput.get("alertdrill_folder") or os.environ.get(RUN_FOLDER_ENV)
     folder = RunFolder(Path(given)) if given else RunFolder.below(project.root / "out")
     config.stash[SESSION] = _Session(project, sys.argv[:], time.monotonic(), worker, folder)
-    os.environ["ALERTDRILL_SEED"] = str(project.gate.seed)
-    if worker or os.environ.get(GATE_PID_ENV) == str(os.getppid()):
+    by_gate = os.environ.get(GATE_PID_ENV) == str(os.getppid())
+    if worker or by_gate:
         die_with_parent()
+        # A parent in the background may have left it ignored, and the gate sends it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not worker:
         _stop_on_sigterm()
-        config.pluginmanager.register(_Failures(config.stash[SESSION].failed_tests))
+        config.pluginmanager.register(_Failures(config.stash[SESSION]))
 
 
 class _Failures:
-    """Notes every failed test that is no drill: it is a failed check of the run."""
+    """In the controller: notes what failed, so that no failure is lost behind a verdict."""
 
-    def __init__(self, failed: list[str]) -> None:
-        self._failed = failed
+    def __init__(self, session: _Session) -> None:
+        self._session = session
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        is_drill = any(name == DRILL_PROPERTY for name, _ in report.user_properties)
-        if report.failed and not is_drill and report.nodeid not in self._failed:
-            self._failed.append(report.nodeid)
+        if report.failed and report.nodeid not in self._session.failed_tests:
+            self._session.failed_tests.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
+            self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
 
 
 def _stop_on_sigterm() -> None:
@@ -153,25 +159,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
     drills = []
+    plan = {}
     for item in items:
         for drill in _drills_of(item):
             drills.append(drill)
+            plan[drill.id] = {"title": drill.title, "test": item.nodeid}
             item.user_properties.append((DRILL_PROPERTY, drill.id))
     if session is None or not drills:
         return
     session.drills = len(drills)
-    session.folder.add_plan(session.worker or "main", {drill.id: drill.title for drill in drills})
+    session.folder.add_plan(session.worker or "main", plan)
     try:
         _refuse_equal_titles(drills)
         known = load_original(session.config).alerts
         for drill in drills:
             refuse_unknown_alerts(drill, known)
-            for alert in sorted(drill.fires - set(session.config.alerts)):
-                raise UsageError(
-                    f"{drill.title!r} expects {alert}, but [alerts.{alert}] is missing: "
-                    "say which receiver must get it, and its labels",
-                    file=session.config.root / FILE_NAME,
-                )
+            for alert in sorted(drill.fires):
+                session.config.expectation(alert)
     except UsageError as error:
         session.table_error = error
 
@@ -227,23 +231,22 @@ def run_folder(alertdrill_session: _Session) -> RunFolder:
 def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench]:
     """A running stack and everything that reads it; one per worker, removed at the end."""
     config = alertdrill_session.config
-    spec = config.load_stack()
-    components = profile_components(spec, config.gate.profile)
-    images = resolve_images(config, spec, components, Progress())
     worker = alertdrill_session.worker
     timeline = Timeline(run_folder.timeline)
 
     def tell(what: str) -> None:
         timeline.add(worker or "main", "progress", what=what)
 
-    with open_bench(
-        config,
-        run_folder,
-        profile=config.gate.profile,
-        images=images,
-        worker=worker,
-        tell=tell,
-    ) as opened:
+    spec = config.load_stack()
+    components = profile_components(spec, config.gate.profile)
+    with contextlib.ExitStack() as stack:
+        try:
+            images = resolve_images(config, spec, components, Progress())
+            opened = stack.enter_context(
+                open_bench(config, run_folder, images=images, worker=worker, tell=tell)
+            )
+        finally:
+            run_folder.add_settled(worker or "main")  # whether it is up or failed
         _await_other_stacks(alertdrill_session)
         yield opened
 
@@ -258,7 +261,7 @@ def _await_other_stacks(session: _Session) -> None:
     wanted = min(workers, session.drills)
 
     def started() -> bool:
-        return len(session.folder.stacks()) + len(session.folder.errors()) >= wanted
+        return session.folder.settled_workers() >= wanted
 
     # Longer than this only when one of them fails, which it says itself.
     with contextlib.suppress(DeadlineExceeded):
@@ -278,7 +281,7 @@ def run_drill(bench: Bench, run_folder: RunFolder) -> Callable[[Drill], DrillRes
     def run(drill: Drill) -> DrillResult:
         result = run_one(drill, bench)
         run_folder.add_drill(result.id, result.document())
-        return replace(result, worker=bench.stack.run_id)
+        return result
 
     return run
 
@@ -296,7 +299,7 @@ def pytest_runtest_makereport(
     if isinstance(error, AlertdrillError):
         report.longrepr = f"{type(error).__name__}: {error}"
         if any(_drills_of(item)):
-            session.folder.add_error(f"{type(error).__name__}-{os.getpid()}", str(error))
+            session.folder.add_error(str(error))
     elif call.when == "call" and isinstance(error, AssertionError):
         names = [value for name, value in item.user_properties if name == DRILL_PROPERTY]
         recorded = [d for d in session.folder.drills() if d["id"] in names] if names else []
@@ -321,17 +324,25 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             wall_s=time.monotonic() - known.begun,
             seed=known.config.gate.seed,
             factor=known.config.clock.factor,
-            alerts=sorted(load_original(known.config).alerts),
+            alerts=_alerts_if_readable(known.config),
             not_verified=not_verified(known.config),
             failed_tests=known.failed_tests,
-            interrupted=exitstatus == pytest.ExitCode.INTERRUPTED,
+            interrupted=exitstatus == pytest.ExitCode.INTERRUPTED and not folder.errors(),
         ),
     )
     judged = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-    if folder.errors():
+    seen_wrong = any(drill["verdict"] == Verdict.FAIL.word for drill in document["drills"])
+    if folder.errors() and not seen_wrong:
         session.exitstatus = EXIT_USAGE
     elif exitstatus in judged:
         session.exitstatus = Verdict[document["verdict"].upper()].value
+
+
+def _alerts_if_readable(config: Config) -> list[str]:
+    try:
+        return sorted(load_original(config).alerts)
+    except UsageError:
+        return []  # it is among the run's errors already
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

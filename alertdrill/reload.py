@@ -9,7 +9,7 @@ import httpx
 from alertdrill.assemble import compress_into, load_compressed
 from alertdrill.bench import Bench
 from alertdrill.errors import SignalError
-from alertdrill.signals.wait import eventually
+from alertdrill.wait import eventually
 
 RELOAD_TIMEOUT_S = 10.0
 # Prometheus takes up changed targets at most every 5 s.
@@ -25,11 +25,10 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
     config = bench.config
     compress_into(config, overlay, source)
     monitoring = load_compressed(config, overlay)
-    folder = overlay / config.monitoring.prometheus.parent
     for component in ("prometheus", "alertmanager"):
         for path, name in bench.stack.files(component).items():
             if (overlay / name).is_file():
-                bench.stack.put(component, path, (folder / Path(name).name).read_bytes())
+                bench.stack.put(component, path, (overlay / name).read_bytes())
         _post_reload(bench.stack.url(component), component)
     bench.monitoring = monitoring
 

@@ -1,4 +1,4 @@
-"""Clean-up that can't be cancelled: a signal waits until it is done, and then takes effect."""
+"""Signals don't cut clean-up short: they wait until it is done, or for the child that does it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def signals_deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_forwarded(pid: int) -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to ``pid`` as SIGINT, instead of dying before it has."""
+    """Pass SIGINT and SIGTERM on as SIGINT, to the whole group of ``pid``: every worker heals its
+    fault and removes its stack by itself, and at the same time."""
 
     def forward(_: int, __: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+            os.killpg(pid, signal.SIGINT)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, forward) for number in numbers}

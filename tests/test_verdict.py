@@ -22,7 +22,7 @@ def test_the_worst_wins_whatever_the_order(verdicts: list[Verdict]) -> None:
     assert Verdict.worst(verdicts) is max(verdicts, key=ORDER.index)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.product(Verdict, Verdict))
+@pytest.mark.parametrize(("one", "other"), list(itertools.product(Verdict, Verdict)))
 def test_a_pass_needs_all_to_pass(one: Verdict, other: Verdict) -> None:
     both_pass = one is other is Verdict.PASS
     assert (Verdict.worst([one, other]) is Verdict.PASS) == both_pass

@@ -24,7 +24,7 @@ from alertdrill.errors import DeadlineExceeded, LoadError, UsageError
 from alertdrill.load.plan import Load
 from alertdrill.load.protocol import OUT_FD, PLAN, SEED, Plan, decode, encode_plan
 from alertdrill.load.window import LoadHealth, LoadSnapshot, Record, Window, judge
-from alertdrill.signals.wait import eventually
+from alertdrill.wait import eventually
 
 _STOP_S = 3.0
 _PIPE_BYTES = 1 << 20

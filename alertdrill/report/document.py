@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +32,9 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     The run's verdict is the worst of its drills and checks. A planned drill that left no result
     (its worker died, the run was interrupted) is unknown, and so is a run without any drill.
     """
-    stacks = folder.stacks()
-    drills = _with_missing(folder.drills(), folder.planned())
-    checks = _checks(stacks) + [
-        {"id": test, "area": "test", "verdict": "fail", "reason": "test_failed"}
-        for test in facts.failed_tests
-    ]
+    stacks, planned = folder.stacks(), folder.planned()
+    drills = _with_missing(folder.drills(), planned)
+    checks = _failed_checks(facts.failed_tests, drills, planned)
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
@@ -60,12 +56,12 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         "coverage": coverage,
         "not_verified": _unique([*facts.not_verified, *(n for s in stacks for n in s["unseen"])]),
     }
-    folder.verdict.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    folder.write_verdict(document)
     return document
 
 
 def _with_missing(
-    drills: Sequence[Mapping[str, Any]], planned: Mapping[str, str]
+    drills: Sequence[Mapping[str, Any]], planned: Mapping[str, Mapping[str, str]]
 ) -> list[Mapping[str, Any]]:
     ended = {drill["id"] for drill in drills}
     finding = {
@@ -78,7 +74,7 @@ def _with_missing(
         *(
             {
                 "id": identifier,
-                "title": title,
+                "title": plan["title"],
                 "fault": None,
                 "verdict": finding["verdict"],
                 "reason": finding["reason"],
@@ -90,7 +86,7 @@ def _with_missing(
                 "wall_s": None,
                 "stack": None,
             }
-            for identifier, title in planned.items()
+            for identifier, plan in planned.items()
             if identifier not in ended
         ),
     ]
@@ -107,12 +103,23 @@ def _merged_components(stacks: Iterable[Mapping[str, Any]]) -> list[dict[str, An
     return [merged[name] for name in sorted(merged)]
 
 
-def _checks(stacks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {}
-    for stack in stacks:
-        for check in stack["checks"]:
-            merged.setdefault(check["id"], check)
-    return list(merged.values())
+def _failed_checks(
+    failed: Sequence[str],
+    drills: Sequence[Mapping[str, Any]],
+    planned: Mapping[str, Mapping[str, str]],
+) -> list[dict[str, str]]:
+    """Failed tests that no drill's own verdict explains: other tests, and drills that passed
+    inside a test that didn't."""
+    explained = {
+        planned[drill["id"]]["test"]
+        for drill in drills
+        if drill["verdict"] != "pass" and drill["id"] in planned
+    }
+    return [
+        {"id": test, "area": "test", "verdict": "fail", "reason": "test_failed"}
+        for test in failed
+        if test not in explained
+    ]
 
 
 def _coverage(drills: Iterable[Mapping[str, Any]], alerts: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ class RunFolder:
     def verdict(self) -> Path:
         return self.path / "verdict.json"
 
+    def write_verdict(self, document: dict[str, Any]) -> None:
+        _replace(self.verdict, document)
+
     def read_verdict(self) -> dict[str, Any]:
         """The verdict document. Raises OSError when the run left none."""
         document: dict[str, Any] = json.loads(self.verdict.read_text(encoding="utf-8"))
@@ -58,12 +62,19 @@ class RunFolder:
         """What pytest printed."""
         return self.path / "pytest.log"
 
-    def add_plan(self, identifier: str, drills: Mapping[str, str]) -> None:
-        """What is going to run: titles by drill id. Every worker plans the same."""
-        self._write("plan", identifier, dict(drills))
+    def add_plan(self, worker: str, drills: Mapping[str, Mapping[str, str]]) -> None:
+        """What is going to run: title and test by drill id. Every worker plans the same."""
+        self._write("plan", worker, dict(drills))
 
-    def planned(self) -> dict[str, str]:
+    def planned(self) -> dict[str, dict[str, str]]:
         return {k: v for row in self._read("plan") for k, v in row.items()}
+
+    def add_settled(self, worker: str) -> None:
+        """This worker's stack is up, or will never be."""
+        self._write("settled", worker, {})
+
+    def settled_workers(self) -> int:
+        return len(self._read("settled"))
 
     def add_drill(self, identifier: str, document: dict[str, Any]) -> None:
         self._write("drills", identifier, document)
@@ -71,8 +82,8 @@ class RunFolder:
     def add_stack(self, identifier: str, document: dict[str, Any]) -> None:
         self._write("stacks", identifier, document)
 
-    def add_error(self, identifier: str, message: str) -> None:
-        self._write("errors", identifier, {"message": message})
+    def add_error(self, message: str) -> None:
+        self._write("errors", secrets.token_hex(8), {"message": message})
 
     def drills(self) -> list[dict[str, Any]]:
         """In the order in which they ended."""
@@ -88,10 +99,15 @@ class RunFolder:
     def _write(self, kind: str, identifier: str, document: dict[str, Any]) -> None:
         folder = self.ensure().path / kind
         folder.mkdir(exist_ok=True)
-        fresh = folder / f".{identifier}"
-        fresh.write_text(json.dumps(document, indent=2), encoding="utf-8")
-        os.replace(fresh, folder / f"{identifier}.json")  # readers never see half a file
+        _replace(folder / f"{identifier}.json", document)
 
     def _read(self, kind: str) -> list[dict[str, Any]]:
         files = sorted((self.path / kind).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _replace(path: Path, document: dict[str, Any]) -> None:
+    """Readers never see half a file."""
+    fresh = path.with_name(f".{path.name}")
+    fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    os.replace(fresh, path)

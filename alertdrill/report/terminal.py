@@ -28,14 +28,17 @@ def drill_lines(drill: Mapping[str, Any]) -> list[str]:
 
 
 def _alert_words(alert: Mapping[str, Any], heal_s: float) -> str:
-    name = f"{alert['name']:<{ALERT_WIDTH}}  pending {alert['pending_s']:.1f}"
-    firing = f"  firing {alert['firing_s']:.1f}"
-    if alert["expected"] == "inhibited":
-        return f"{name}{firing}  inhibited {alert['inhibited_s']:.1f}"
-    return (
-        f"{name}{firing}  notified {alert['notified_s']:.1f} (≤ {alert['deadline_s']:.1f})"
-        f"  resolved +{alert['resolved_s'] - heal_s:.1f}"
-    )
+    # A rule without `for`, or a very fast clock: then nobody saw it pending.
+    words = [
+        f"{state} {alert[f'{state}_s']:.1f}"
+        for state in ("pending", "firing", "inhibited", "notified")
+        if alert[f"{state}_s"] is not None
+    ]
+    if alert["notified_s"] is not None:
+        words[-1] += f" (≤ {alert['deadline_s']:.1f})"
+    if alert["resolved_s"] is not None:
+        words.append(f"resolved +{alert['resolved_s'] - heal_s:.1f}")
+    return "  ".join([f"{alert['name']:<{ALERT_WIDTH}}", *words])
 
 
 def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:

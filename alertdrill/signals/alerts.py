@@ -17,8 +17,8 @@ from alertdrill.signals.notifications import Notification, Notifications
 from alertdrill.timeline import monotonic_of
 
 POLL_INTERVAL_S = 0.1
-# Three seconds without an answer: the watch is blind, and says so.
-FAILED_POLLS_TOLERATED = 30
+# After this long without a whole look at its sources, the watch is blind, and says so.
+BLIND_S = 5.0
 
 
 class AlertState(Enum):
@@ -90,15 +90,6 @@ class Alerts:
             if a["status"]["inhibitedBy"]
         ]
 
-    def delivery_failures(self) -> float:
-        """Notifications that Alertmanager tried and failed to deliver since it started."""
-        return self._alertmanager_metric("alertmanager_notifications_failed_total")
-
-    def _alertmanager_metric(self, name: str) -> float:
-        text = self._alertmanager.text("/metrics")
-        pattern = re.compile(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", re.MULTILINE)
-        return sum(float(value) for value in pattern.findall(text))
-
     def close(self) -> None:
         self._prometheus.close()
         self._alertmanager.close()
@@ -108,8 +99,9 @@ class AlertWatch:
     """Follows every alert from evaluation to delivery, in a thread, until it is closed.
 
     ``on_event`` is called, from the watch's thread, with each new Transition, Suppression and
-    Notification. Raises nothing there; when it can't read its sources any more, the next read
-    of the history raises SignalError.
+    Notification. While the watch is blind (its last whole look at all sources is more than
+    ``BLIND_S`` old, for whatever reason), reading what it saw raises SignalError: old states
+    must not pass for new ones. A closed watch is history and may be read for ever.
     """
 
     def __init__(
@@ -126,7 +118,8 @@ class AlertWatch:
         self._transitions: list[Transition] = []
         self._suppressions: dict[str, Suppression] = {}
         self._received: list[Notification] = []
-        self._error: SignalError | None = None
+        self._looked_at = time.monotonic()
+        self._last_error = "its thread has ended"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alert-watch", daemon=True)
 
@@ -185,21 +178,17 @@ class AlertWatch:
     # --- the thread ------------------------------------------------------------------------
 
     def _checked(self) -> threading.Lock:
-        if self._error is not None:
-            raise self._error
+        blind_s = time.monotonic() - self._looked_at
+        if blind_s > BLIND_S and not self._stop.is_set():
+            raise SignalError(f"the alerts were not seen for {blind_s:.1f} s: {self._last_error}")
         return self._lock
 
     def _run(self) -> None:
-        failed = 0
         while not self._stop.wait(POLL_INTERVAL_S):
             try:
                 self._poll()
-                failed = 0
             except SignalError as error:
-                failed += 1
-                if failed > FAILED_POLLS_TOLERATED:
-                    self._error = error
-                    return
+                self._last_error = str(error)
 
     def _poll(self) -> None:
         news: list[Transition | Suppression | Notification] = []
@@ -211,6 +200,7 @@ class AlertWatch:
             self._received += arrived
         for event in news + arrived:
             self._on_event(event)
+        self._looked_at = time.monotonic()
 
     def _new_transitions(self, rules: Iterable[RuleStatus]) -> list[Transition]:
         changes = []

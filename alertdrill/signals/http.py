@@ -22,18 +22,8 @@ class JsonApi:
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The parsed document. Raises SignalError unless it is a 2xx with JSON."""
         try:
-            return self._read(path, params).json()
-        except ValueError as error:
-            raise SignalError(f"GET {path} gave something else than JSON: {error}") from error
-
-    def text(self, path: str) -> str:
-        """The document as text. Raises SignalError unless it is a 2xx."""
-        return self._read(path, None).text
-
-    def _read(self, path: str, params: Mapping[str, str] | None) -> httpx.Response:
-        try:
-            return self._client.get(path, params=params).raise_for_status()
-        except httpx.HTTPError as error:
+            return self._client.get(path, params=params).raise_for_status().json()
+        except (httpx.HTTPError, ValueError) as error:
             raise SignalError(
                 f"GET {self._client.base_url}{path} failed: {str(error) or type(error).__name__}"
             ) from error

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from alertdrill.faults.contract import Evidence, Target
+from alertdrill.stack.target import Evidence, Target
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Image:
     buildable: bool = True
 
 
-Probe = Callable[["Target", str], "Evidence"]
+Probe = Callable[[Target, str], Evidence]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,6 @@ class Component:
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int | None = None
     user: str | None = None
-    stop_timeout_s: int = 1
 
 
 @dataclass(frozen=True)

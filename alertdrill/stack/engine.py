@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 
-from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable
-from alertdrill.signals.wait import eventually
+from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable, StackError
 from alertdrill.stack import debian
 from alertdrill.stack.progress import Progress, Task
+from alertdrill.wait import eventually
 
 CONNECT_TIMEOUT_S = 30
 START_TIMEOUT_S = 60.0
@@ -47,6 +49,17 @@ def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> docker.DockerClient:
             f"no Docker engine answers at {address()} ({_innermost(error)}); {remedy()}"
         ) from error
     return client
+
+
+@contextlib.contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    """What the engine refuses, and an engine that doesn't answer, is a StackError: ``what``."""
+    try:
+        yield
+    except APIError as error:
+        raise StackError(f"{what}: {error.explanation or error}") from error
+    except (DockerException, RequestException) as error:
+        raise StackError(f"{what}: the engine doesn't answer: {error}") from error
 
 
 def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import docker
 
-from alertdrill.stack.reaper import COMPONENT_LABEL, RUN_LABEL
-from alertdrill.stack.run import KEPT_LABEL, PORTS_LABEL, sweep_in_parallel
+from alertdrill.stack.leftovers import COMPONENT_LABEL, RUN_LABEL, remove_run
+from alertdrill.stack.run import KEPT_LABEL, PORTS_LABEL
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ def running(client: docker.DockerClient, *, kept_only: bool = False) -> list[Run
     """Every component of every run on this engine, by run and name."""
     label = f"{KEPT_LABEL}=true" if kept_only else RUN_LABEL
     found = []
-    for container in client.containers.list(all=True, filters={"label": label}):
+    for container in client.containers.list(
+        all=True, filters={"label": label}, ignore_removed=True
+    ):
         labels = container.labels
         bindings = container.attrs["HostConfig"]["PortBindings"] or {}
         urls = {}
@@ -42,15 +44,16 @@ def running(client: docker.DockerClient, *, kept_only: bool = False) -> list[Run
 
 
 def remove_kept(client: docker.DockerClient, only: str | None = None) -> list[str]:
-    """Remove every stack that ``alertdrill up`` left, or only that run: the ids that are gone.
+    """Remove every stack that ``alertdrill up`` left: the ids of the runs that are gone.
 
-    Stacks of a gate or a test that is still running are not touched.
+    Stacks of a gate or a test are not touched, unless ``only`` names one. Raises
+    DeadlineExceeded when one can't be removed.
     """
-    networks = client.networks.list(filters={"label": f"{KEPT_LABEL}=true"})
-    runs = {component.run_id for component in running(client, kept_only=True)}
+    label = RUN_LABEL if only else f"{KEPT_LABEL}=true"
+    networks = client.networks.list(filters={"label": label})
+    runs = {component.run_id for component in running(client, kept_only=only is None)}
     runs |= {network.attrs["Labels"][RUN_LABEL] for network in networks}
     chosen = sorted(runs if only is None else runs & {only})
     for run_id in chosen:
-        while sweep_in_parallel(client, run_id):
-            continue
+        remove_run(client, run_id)
     return chosen

@@ -20,7 +20,6 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, ImageUnavailable, UsageError
-from alertdrill.signals.wait import eventually
 from alertdrill.stack import debian
 from alertdrill.stack.build import (
     BUILD_TIMEOUT_S,
@@ -34,6 +33,7 @@ from alertdrill.stack.build import (
 from alertdrill.stack.component import Image
 from alertdrill.stack.engine import connect
 from alertdrill.stack.progress import Progress, Task
+from alertdrill.wait import eventually
 
 PARALLEL_BUILDS = 3
 PULL_SILENCE_S = 300
@@ -190,9 +190,10 @@ class ImageStore:
         for reference in (ROOTFS_OFFICIAL, ROOTFS_BUILT):
             if self._inspect(reference) is not None:
                 return None
-        if debian.is_root_here() or self._registry_trouble(ROOTFS_OFFICIAL) is None:
+        trouble = self._registry_trouble(ROOTFS_OFFICIAL)
+        if debian.is_root_here() or trouble is None:
             return None
-        return _no_rootfs(self._registries[_registry(ROOTFS_OFFICIAL)])
+        return _no_rootfs(trouble)
 
     def _unavailable(self, image: Image) -> str:
         if image.official is None:

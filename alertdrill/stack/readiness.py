@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from alertdrill.faults.contract import Evidence, Target
 from alertdrill.stack.component import Readiness
+from alertdrill.stack.target import Evidence, Target
 
 PROBE_TIMEOUT_S = 2.0
 

@@ -31,10 +31,13 @@ from alertdrill.errors import (
     StackError,
     UsageError,
 )
-from alertdrill.signals.wait import eventually
+from alertdrill.shield import signals_deferred
 from alertdrill.stack.component import Component, StackSpec
+from alertdrill.stack.engine import engine_errors
+from alertdrill.stack.leftovers import COMPONENT_LABEL, RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
-from alertdrill.stack.reaper import COMPONENT_LABEL, RUN_LABEL, Reaper, sweep
+from alertdrill.stack.reaper import Reaper
+from alertdrill.wait import eventually
 
 LOOPBACK = "127.0.0.1"
 KEPT_LABEL = "alertdrill.kept"
@@ -42,6 +45,8 @@ PORTS_LABEL = "alertdrill.ports"
 LOG_LINES_SHOWN = 30
 ENGINE_TIMEOUT_S = 30
 PORT_TRIES = 4
+EXEC_TIMEOUT_S = 20
+TIMED_OUT = 124
 
 
 def new_run_id() -> str:
@@ -71,7 +76,7 @@ class Stack:
     ``images``   image name -> reference that the engine has
     ``overlay``  a folder whose files take the place of the project's when copied into containers
     ``values``   what ``${name}`` in commands and environments stands for, beside the secrets
-    ``keep``     leave the containers behind (``alertdrill up``): no reaper watches this process
+    ``keep``     once started, leave the containers behind (``alertdrill up``)
 
     Use as a context manager, or call ``start`` and ``stop``. ``stop`` may be called at any time
     and more than once.
@@ -143,19 +148,22 @@ class Stack:
     def container(self, component: str) -> Container:
         """The container as the engine sees it now. Raises StackError when it is gone."""
         identifier = self._get(component).container.get_container_id()
-        try:
+        with engine_errors(f"{component} of run {self._run_id} can't be looked at"):
             return self._client.containers.get(identifier)
-        except NotFound as error:
-            raise StackError(f"{component} of run {self._run_id} is gone") from error
 
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
-        """Exit code and output (both streams) of ``argv`` in the container."""
-        try:
-            result = self.container(component).exec_run(argv)
-        except APIError as error:
-            raise StackError(f"{component} can't run {argv[0]}: {error.explanation}") from error
+        """Exit code and output (both streams) of ``argv`` in the container.
+
+        Raises StackError when it can't be run or takes longer than ``EXEC_TIMEOUT_S``.
+        """
+        # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
+        bounded = ["timeout", str(EXEC_TIMEOUT_S), *argv]
+        with engine_errors(f"{component} can't run {argv[0]}"):
+            result = self.container(component).exec_run(bounded)
         if result.exit_code is None or not isinstance(result.output, bytes):
             raise StackError(f"{component} gave no exit code for {argv[0]}")
+        if result.exit_code == TIMED_OUT:
+            raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
         return result.exit_code, result.output.decode(errors="replace")
 
     def files(self, component: str) -> Mapping[str, str]:
@@ -164,7 +172,8 @@ class Stack:
 
     def put(self, component: str, path: str, content: bytes) -> None:
         """Write a file into the running container."""
-        self.container(component).put_archive("/", build_transfer_tar(content, path))
+        with engine_errors(f"{path} can't be written into {component}"):
+            self.container(component).put_archive("/", build_transfer_tar(content, path))
 
     def wait_ready(self, component: str) -> float:
         """Wait until ``component`` says that it is ready: the seconds that took.
@@ -219,10 +228,12 @@ class Stack:
         """Start everything; on any failure take it all down again and raise the first one."""
         begun = time.monotonic()
         try:
-            if not self._keep:
-                self._reaper = Reaper(self._run_id)
-            self._network = self._create_network()
-            self._start_all(begun)
+            self._reaper = Reaper(self._run_id)
+            with engine_errors(f"the stack {self._run_id} can't be started"):
+                self._network = self._create_network()
+                self._start_all(begun)
+            if self._keep:
+                self._reaper.release()
         except BaseException:
             self.stop()
             raise
@@ -234,16 +245,18 @@ class Stack:
             return
         self._stopped = True
         self._cancelled.set()
-        try:
-            if self._log_dir is not None:
-                self.save_logs(self._log_dir)
-            self._remove_all()
-        finally:
-            if self._reaper is not None:
-                self._reaper.dismiss()
-            for running in self._running.values():
-                running.container.get_docker_client().client.close()
-            self._client.close()
+        with signals_deferred():
+            try:
+                if self._log_dir is not None:
+                    self.save_logs(self._log_dir)
+                with engine_errors(f"the stack {self._run_id} can't be removed"):
+                    remove_run(self._client, self._run_id)
+            finally:
+                if self._reaper is not None:
+                    self._reaper.dismiss()
+                for running in self._running.values():
+                    running.container.get_docker_client().client.close()
+                self._client.close()
 
     def save_logs(self, folder: Path) -> None:
         """Write every container's log to ``folder``/<component>.log."""
@@ -393,36 +406,10 @@ class Stack:
 
     def _log_tail(self, component: str, lines: int) -> str:
         try:
-            return str(self.container(component).logs(tail=lines).decode(errors="replace"))
-        except (StackError, APIError) as error:
+            with engine_errors("its log can't be read"):
+                return str(self.container(component).logs(tail=lines).decode(errors="replace"))
+        except StackError as error:
             return f"(no log: {error})"
-
-    def _remove_all(self) -> None:
-        """By label, so that a container still being created when the stop came is found too."""
-
-        def gone() -> bool:
-            return sweep_in_parallel(self._client, self._run_id) == 0
-
-        eventually(gone, timeout_s=60.0, what=f"run {self._run_id} to be removed", interval_s=0.1)
-
-
-def sweep_in_parallel(client: docker.DockerClient, run_id: str) -> int:
-    """Remove a run's containers at once, then its network: how many things were found."""
-    containers = client.containers.list(
-        all=True, filters={"label": f"{RUN_LABEL}={run_id}"}, ignore_removed=True
-    )
-
-    def remove(container: Container) -> None:
-        try:
-            container.remove(force=True, v=True)
-        except APIError as error:
-            if error.status_code not in (404, 409):
-                raise
-
-    if containers:
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="remove") as pool:
-            list(pool.map(remove, containers))
-    return sweep(client, run_id) + len(containers)
 
 
 def _selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:

@@ -81,6 +81,21 @@ def test_an_invalid_monitoring_file(
     assert f"monitoring/{file}:" in message, "the file, with a line"
 
 
+def test_an_invalid_rule_file_under_pytest(project: Path) -> None:
+    edit(project / "monitoring/alerts.yml", "for: 2m", "for: 2x")
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "monitoring/alerts.yml:" in one_sentence(result.stdout)
+
+
+def test_a_table_that_cannot_be_imported(project: Path) -> None:
+    (project / "chaos/test_more.py").write_text("import no_such_module_of_mine\n")
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "error: chaos/test_more.py can't be collected" in result.stdout
+    assert "No module named 'no_such_module_of_mine'" in result.stdout
+
+
 def test_an_expression_that_is_not_promql(project: Path) -> None:
     edit(project / "monitoring/alerts.yml", "> 0.05\n        for", "> > 0.05\n        for")
     result = run(project, "gate", environment=NO_ENGINE)

@@ -26,8 +26,8 @@ from alertdrill.faults.http import (
 from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset, toxiproxy
 from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.world import leftovers
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
 
 pytestmark = pytest.mark.docker
 

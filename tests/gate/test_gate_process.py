@@ -13,8 +13,8 @@ import docker
 import pytest
 
 from alertdrill.report.folder import RunFolder
-from alertdrill.signals.wait import eventually
-from alertdrill.stack.reaper import RUN_LABEL
+from alertdrill.stack.leftovers import RUN_LABEL
+from alertdrill.wait import eventually
 from tests.cli.project import copy_project
 
 pytestmark = pytest.mark.docker

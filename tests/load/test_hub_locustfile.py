@@ -10,7 +10,7 @@ import pytest
 
 import loadtests
 from alertdrill.load.session import LoadSession
-from alertdrill.signals.wait import eventually
+from alertdrill.wait import eventually
 
 from .conftest import Server
 

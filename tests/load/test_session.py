@@ -17,7 +17,7 @@ from alertdrill.errors import LoadError, UsageError
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.load.window import LoadHealth
-from alertdrill.signals.wait import eventually
+from alertdrill.wait import eventually
 
 from .conftest import Server
 

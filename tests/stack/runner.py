@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 
@@ -10,6 +11,8 @@ from tests.stack.small import small_stack
 
 
 def main(ending: str) -> None:
+    # A test run in the background has it ignored, and a child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with small_stack() as stack:
         say(stack)
         if ending == "raise":

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from alertdrill.errors import ComponentNotReady, StackError, UsageError
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.component import Component, StackSpec
 from alertdrill.stack.explore import remove_kept, running
+from alertdrill.stack.leftovers import RUN_LABEL
 from alertdrill.stack.readiness import command_ok, http_ok
-from alertdrill.stack.reaper import RUN_LABEL
 from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
 from tests.stack.small import ROOT, small_stack
 
 pytestmark = pytest.mark.docker

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from alertdrill.signals.http import JsonApi
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
 from fixtures.stack import STACK
 from tests.stack.small import ROOT, references
 

@@ -1,0 +1,56 @@
+"""Everything of a run is found by its label, and removed by it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import docker
+from docker.errors import APIError
+from docker.models.containers import Container
+from docker.models.networks import Network
+
+from alertdrill.wait import eventually
+
+RUN_LABEL = "alertdrill.run"
+COMPONENT_LABEL = "alertdrill.component"
+REMOVED_WITHIN_S = 60.0
+# 404: gone already; 409: somebody else is removing it; 403: a network with a leaving container.
+_ALREADY_GOING = (403, 404, 409)
+
+
+def sweep(client: docker.DockerClient, run_id: str) -> int:
+    """Remove every container and network that carries ``run_id``: how many were there.
+
+    Raises docker.errors.APIError when the engine refuses for another reason than that the
+    thing is already gone or is being removed by somebody else.
+    """
+    label: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={run_id}"}
+    containers = client.containers.list(all=True, filters=label, ignore_removed=True)
+    if containers:
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="remove") as pool:
+            list(pool.map(_remove, containers))
+    networks = client.networks.list(filters=label)
+    for network in networks:
+        _remove(network)
+    return len(containers) + len(networks)
+
+
+def remove_run(client: docker.DockerClient, run_id: str) -> None:
+    """Sweep until nothing is found. Raises DeadlineExceeded after a minute."""
+    eventually(
+        lambda: sweep(client, run_id) == 0,
+        timeout_s=REMOVED_WITHIN_S,
+        what=f"everything of run {run_id} to be removed",
+        interval_s=0.1,
+    )
+
+
+def _remove(thing: Container | Network) -> None:
+    try:
+        if isinstance(thing, Container):
+            thing.remove(force=True, v=True)
+        else:
+            thing.remove()
+    except APIError as error:
+        if error.status_code not in _ALREADY_GOING:
+            raise
