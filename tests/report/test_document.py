@@ -1,0 +1,130 @@
+"""verdict.json: the worst wins, and nothing that was planned or that failed gets lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alertdrill.report.document import RunFacts, write_verdict
+from alertdrill.report.folder import RunFolder
+from alertdrill.report.terminal import drill_lines, summary_lines
+
+
+def drill(identifier: str, verdict: str = "pass", **more: Any) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "title": identifier,
+        "fault": f"fault of {identifier}",
+        "verdict": verdict,
+        "reason": None,
+        "findings": [],
+        "alerts": [],
+        "heal_s": 9.0,
+        **more,
+    }
+
+
+def alert(**times: float | None) -> dict[str, Any]:
+    every = ("pending_s", "firing_s", "inhibited_s", "notified_s", "resolved_s")
+    return {
+        "name": "High",
+        "expected": "fires",
+        "deadline_s": 10.0,
+        **dict.fromkeys(every),
+        **times,
+    }
+
+
+def written(folder: RunFolder, **facts: Any) -> dict[str, Any]:
+    defaults = {"command": [], "wall_s": 1.0, "seed": 7, "factor": 60.0, "alerts": ["High", "Low"]}
+    return write_verdict(folder, RunFacts(**{**defaults, "not_verified": [], **facts}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run").ensure()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (["pass", "pass"], "pass"),
+        (["pass", "unknown"], "unknown"),
+        (["fail", "unknown", "pass"], "fail"),
+        ([], "unknown"),
+    ],
+)
+def test_the_worst_drill_is_the_run(folder: RunFolder, verdicts: list[str], expected: str) -> None:
+    for number, verdict in enumerate(verdicts):
+        folder.add_drill(f"d{number}", drill(f"d{number}", verdict))
+    assert written(folder)["verdict"] == expected
+    assert folder.read_verdict()["verdict"] == expected
+
+
+def test_a_planned_drill_without_a_result_is_unknown(folder: RunFolder) -> None:
+    """Its worker died: what is missing must not pass."""
+    plan = {"a": {"title": "A", "test": "t::a"}, "b": {"title": "B", "test": "t::b"}}
+    folder.add_plan("gw0", plan)
+    folder.add_drill("a", drill("a"))
+    document = written(folder, failed_tests=["t::b"])
+    assert document["verdict"] == "unknown"
+    missing = document["drills"][-1]
+    assert (missing["id"], missing["reason"]) == ("b", "interrupted")
+    assert "left no result" in "".join(drill_lines(missing))
+
+
+def test_a_test_that_failed_around_a_drill_that_passed_is_a_failed_check(
+    folder: RunFolder,
+) -> None:
+    folder.add_plan("main", {"a": {"title": "A", "test": "t::a"}})
+    folder.add_drill("a", drill("a"))
+    assert written(folder)["verdict"] == "pass", "the clean twin"
+    document = written(folder, failed_tests=["t::a"])
+    assert document["verdict"] == "fail"
+    assert [check["id"] for check in document["checks"]] == ["t::a"]
+
+
+def test_a_failed_test_that_is_no_drill_is_a_failed_check(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    assert written(folder, failed_tests=["t::other"])["verdict"] == "fail"
+
+
+def test_an_interrupted_run_does_not_pass(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    assert written(folder, interrupted=True)["verdict"] == "unknown"
+
+
+def test_coverage_says_which_fault_fired_which_alert(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a", alerts=[alert(firing_s=2.0)]))
+    coverage = written(folder)["coverage"]
+    assert coverage["alerts"] == {"High": ["fault of a"], "Low": []}
+    assert coverage["faults"] == {"fault of a": ["High"]}
+    assert coverage["never_fired"] == ["Low"]
+
+
+def test_latest_points_to_the_newest_run(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "one").ensure()
+    assert (tmp_path / "latest").resolve() == first.path
+    second = RunFolder(tmp_path / "two").ensure()
+    assert (tmp_path / "latest").resolve() == second.path
+
+
+def test_an_alert_that_nobody_saw_pending_can_be_told() -> None:
+    """A rule without `for` goes from inactive to firing at once."""
+    row = drill("a", alerts=[alert(firing_s=1.0, notified_s=1.5, resolved_s=11.0)])
+    (line,) = drill_lines(row)
+    assert line.split("High")[1].split() == (
+        ["firing", "1.0", "notified", "1.5", "(≤", "10.0)", "resolved", "+2.0"]
+    )
+
+
+def test_the_summary_lists_what_was_not_verified_and_never_fired(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    lines = summary_lines(
+        written(folder, not_verified=[{"what": "Kibana", "why": "no image"}]), folder.path
+    )
+    assert lines[0].startswith("verdict: pass (1 pass)")
+    assert "never fired: High, Low" in lines
+    assert "  Kibana: no image" in lines

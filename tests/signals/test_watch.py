@@ -1,0 +1,191 @@
+"""The watch on alerts: what it saw, and that it says so when it sees nothing any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from alertdrill.config import AlertExpectation
+from alertdrill.errors import DeadlineExceeded, SignalError
+from alertdrill.judge import AlertCase, Role
+from alertdrill.rules.deadline import Deadline
+from alertdrill.signals import alerts as module
+from alertdrill.signals.alerts import AlertState, AlertWatch, RuleStatus
+from alertdrill.signals.notifications import Notification
+from alertdrill.verdict import Reason
+from alertdrill.wait import eventually
+
+LABELS = {"alertname": "High", "severity": "critical"}
+
+
+class Source:
+    """Stands for Prometheus, Alertmanager and the receiver: time and failure on request."""
+
+    def __init__(self) -> None:
+        self.state = AlertState.INACTIVE
+        self.at = 0.0
+        self.failure: Exception | None = None
+        self.waiting: list[Notification] = []
+
+    def rules(self) -> list[RuleStatus]:
+        if self.failure is not None:
+            raise self.failure
+        return [RuleStatus("High", self.state, True, self.at, self.at, "0.5", "")]
+
+    def suppressed(self) -> list[tuple[str, tuple[str, ...]]]:
+        return []
+
+    def new(self) -> list[Notification]:
+        arrived, self.waiting = self.waiting, []
+        return arrived
+
+    def tell(self, status: str, at: float, receiver: str = "oncall", **labels: str) -> None:
+        self.waiting.append(Notification(at, receiver, "High", status, LABELS | labels, {}))
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def watch(source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlertWatch]:
+    monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.01)
+    with AlertWatch(source, source) as opened:  # type: ignore[arg-type]
+        yield opened
+
+
+def await_state(watch: AlertWatch, state: AlertState) -> None:
+    eventually(lambda: watch.states()["High"] is state, timeout_s=5, what=state.name)
+
+
+def await_notified(watch: AlertWatch, status: str, count: int) -> None:
+    eventually(lambda: len(watch.received("High", status, 0.0)) >= count, timeout_s=5, what=status)
+
+
+def case(watch: AlertWatch, role: Role = Role.FIRES) -> AlertCase:
+    return AlertCase(
+        alert="High",
+        role=role,
+        watch=watch,
+        injected=100.0,
+        fire=Deadline((("window", 10.0),)),
+        resolve=Deadline((("window", 10.0),)),
+        settled_s=5.0,
+        expectation=AlertExpectation(
+            receiver="oncall", labels={"severity": "critical"}, within="10s"
+        ),
+    )
+
+
+def test_transitions_carry_the_time_of_the_rule_s_evaluation(
+    source: Source, watch: AlertWatch
+) -> None:
+    source.at, source.state = 103.0, AlertState.FIRING
+    await_state(watch, AlertState.FIRING)
+    assert watch.first("High", AlertState.FIRING, since=100.0) == 103.0
+    assert watch.first("High", AlertState.FIRING, since=104.0) is None
+
+
+@pytest.mark.parametrize("failure", [SignalError("refused"), KeyError("data")], ids=repr)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_blind_watch_says_so_instead_of_showing_old_states(
+    source: Source, watch: AlertWatch, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(module, "BLIND_S", 0.2)
+    assert watch.states()["High"] is AlertState.INACTIVE, "the clean twin"
+    source.failure = failure
+
+    def blind() -> bool:
+        try:
+            watch.states()
+        except SignalError as error:
+            return "were not seen for" in str(error)
+        return False
+
+    eventually(blind, timeout_s=5, what="the watch to say that it is blind")
+
+
+def test_a_closed_watch_is_history(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLIND_S", 0.05)
+    with AlertWatch(source, source) as opened:  # type: ignore[arg-type]
+        pass
+    with pytest.raises(DeadlineExceeded):
+        eventually(lambda: False, timeout_s=0.1, what="time to pass")
+    assert opened.states()["High"] is AlertState.INACTIVE
+
+
+def test_each_series_that_was_told_of_must_be_told_to_be_over(
+    source: Source, watch: AlertWatch
+) -> None:
+    source.tell("firing", 102.0, instance="a")
+    source.tell("firing", 102.0, instance="b")
+    source.tell("resolved", 103.0, instance="a")
+    await_notified(watch, "resolved", 1)
+    assert not case(watch).is_clean()
+    source.tell("resolved", 104.0, instance="b")
+    await_notified(watch, "resolved", 2)
+    assert case(watch).is_clean()
+
+
+def test_an_end_that_is_told_before_the_last_news_of_firing_is_none(
+    source: Source, watch: AlertWatch
+) -> None:
+    source.tell("resolved", 101.0)
+    source.tell("firing", 102.0)
+    await_notified(watch, "firing", 1)
+    assert not case(watch).is_clean()
+
+
+@pytest.mark.parametrize(
+    ("resolved_at", "reasons"), [(115.0, []), (145.0, [Reason.RESOLVED_NOT_NOTIFIED])]
+)
+def test_an_end_that_is_told_too_late_is_found(
+    source: Source, watch: AlertWatch, resolved_at: float, reasons: list[Reason]
+) -> None:
+    source.tell("firing", 102.0)
+    source.tell("resolved", resolved_at)
+    await_notified(watch, "resolved", 1)
+    findings = case(watch).findings_after_heal(healed=110.0, now=150.0)
+    assert [finding.reason for finding in findings] == reasons
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "reasons"),
+    [
+        ([("oncall", 105.0)], []),
+        ([("oncall", 125.0)], [Reason.ALERT_NOT_NOTIFIED]),
+        ([("team", 105.0)], [Reason.WRONG_RECEIVER]),
+        ([("oncall", 105.0), ("team", 105.0)], [Reason.WRONG_RECEIVER]),
+        ([], [Reason.ALERT_NOT_NOTIFIED]),
+    ],
+    ids=["right", "late", "elsewhere", "also elsewhere", "nowhere"],
+)
+def test_where_and_when_a_firing_alert_arrives(
+    source: Source,
+    watch: AlertWatch,
+    arrivals: list[tuple[str, float]],
+    reasons: list[Reason],
+) -> None:
+    source.at, source.state = 104.0, AlertState.FIRING
+    for receiver, at in arrivals:
+        source.tell("firing", at, receiver)
+    await_state(watch, AlertState.FIRING)
+    await_notified(watch, "firing", len(arrivals))
+    found = [finding.reason for finding in case(watch).findings_under_fault(now=130.0)]
+    assert found == reasons
+
+
+def test_an_alert_that_stops_under_the_fault_did_not_hold(
+    source: Source, watch: AlertWatch
+) -> None:
+    source.at, source.state = 104.0, AlertState.FIRING
+    source.tell("firing", 105.0)
+    await_state(watch, AlertState.FIRING)
+    await_notified(watch, "firing", 1)
+    assert case(watch).findings_under_fault(now=106.0) == []
+    source.at, source.state = 107.0, AlertState.INACTIVE
+    await_state(watch, AlertState.INACTIVE)
+    (finding,) = case(watch).findings_under_fault(now=108.0)
+    assert finding.reason is Reason.ALERT_DID_NOT_HOLD
