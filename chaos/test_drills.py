@@ -46,7 +46,7 @@ DRILLS = [
     ),
     Drill(
         "PostgreSQL refuses connections",
-        fault=Refuse("postgres"),
+        fault=Refuse("postgres", client="hub"),
         load=sync_and_api(),
         fires={"HighErrorRate"},
         may_fire={"NoSuccessfulSyncs"},
@@ -54,7 +54,7 @@ DRILLS = [
     ),
     Drill(
         "PostgreSQL is slow until the pool is full",
-        fault=Latency("postgres", latency_ms=1_000),
+        fault=Latency("postgres", latency_ms=1_000, client="hub"),
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted"},
         may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},

@@ -29,7 +29,7 @@ class _NetworkFault(Fault):
 
     service: str
     seen_from: str = field(default="http-faults", kw_only=True)
-    client: str = field(default="hub", kw_only=True)
+    client: str = field(kw_only=True)
 
     @property
     def name(self) -> str:

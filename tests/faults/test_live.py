@@ -288,7 +288,7 @@ def test_a_client_that_can_not_tell_is_an_error(stack: Stack) -> None:
 
 def test_an_unknown_service_is_an_error(stack: Stack) -> None:
     with pytest.raises(FaultError, match="no proxy 'mysql'"):
-        Refuse("mysql").inject(stack)
+        Refuse("mysql", client=CLIENT).inject(stack)
 
 
 # --- the world -----------------------------------------------------------------------------
@@ -296,8 +296,8 @@ def test_an_unknown_service_is_an_error(stack: Stack) -> None:
 
 def test_each_kind_of_leftover_is_found(stack: Stack) -> None:
     planted: list[Fault] = [
-        Refuse("postgres"),
-        Latency("redis", 10),
+        Refuse("postgres", client=CLIENT),
+        Latency("redis", 10, client=CLIENT),
         HttpMalformed("ai-studio"),
         Pause("github"),
         Kill("receiver"),
@@ -324,7 +324,7 @@ def test_each_kind_of_leftover_is_found(stack: Stack) -> None:
 
 
 def test_reset_cleans_toxiproxy(stack: Stack) -> None:
-    Refuse("postgres").inject(stack)
-    Latency("redis", 10).inject(stack)
+    Refuse("postgres", client=CLIENT).inject(stack)
+    Latency("redis", 10, client=CLIENT).inject(stack)
     toxiproxy(stack).reset()
     assert leftovers(stack) == []

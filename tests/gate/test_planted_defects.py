@@ -206,13 +206,17 @@ class GoneTooEarly(Refuse):
 
 
 def test_a_fault_that_was_never_applied_is_unknown(laboratory: Laboratory) -> None:
-    result = run_one(replace(REFUSED, fault=NeverApplied("postgres")), laboratory.bench)
+    result = run_one(
+        replace(REFUSED, fault=NeverApplied("postgres", client="hub")), laboratory.bench
+    )
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.FAULT_NOT_PROVEN)
     assert [f.reason for f in result.findings] == [Reason.FAULT_NOT_PROVEN]
 
 
 def test_a_fault_that_went_away_before_it_was_healed_is_unknown(laboratory: Laboratory) -> None:
-    result = run_one(replace(REFUSED, fault=GoneTooEarly("postgres")), laboratory.bench)
+    result = run_one(
+        replace(REFUSED, fault=GoneTooEarly("postgres", client="hub")), laboratory.bench
+    )
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.FAULT_NOT_PROVEN)
 
 
