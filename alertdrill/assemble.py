@@ -92,6 +92,7 @@ def open_bench(
             config=config,
             stack=stack,
             monitoring=loaded,
+            unsound=unsound_alerts(compressed, loaded),
             run_dir=folder.path,
             timeline=Timeline(folder.timeline),
             tell=tell,
@@ -127,6 +128,17 @@ def load_compressed(config: Config, overlay: Path) -> Monitoring:
     return load_monitoring(
         overlay / config.monitoring.prometheus, overlay / config.monitoring.alertmanager
     )
+
+
+def unsound_alerts(compressed: Compressed, monitoring: Monitoring) -> dict[str, str]:
+    """Why the run's clock can't show what an alert does on the real one, by its name."""
+    if compressed.factor == 1:
+        return {}
+    rules = {rule.rule: rule.why for rule in compressed.unsound}
+    if compressed.has_hours:
+        why = "alertmanager.yml has time intervals: hours of the day can't be compressed"
+        return dict.fromkeys(monitoring.alerts, why) | rules
+    return rules
 
 
 def flag_values(compressed: Compressed) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,20 @@ from alertdrill.signals.notifications import Notifications
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
 
+# Compressed durations are rounded to a millisecond each.
+ROUNDING_S = 0.02
+
 
 @dataclass
 class Bench:
     """What a drill runs on. ``monitoring`` is what the stack's Prometheus and Alertmanager
-    really loaded, so every deadline derived from it is on the stack's own clock."""
+    really loaded, so every deadline derived from it is on the stack's own clock; ``unsound``
+    says, by alert, why that clock can't show what the rule does on the real one."""
 
     config: Config
     stack: Stack
     monitoring: Monitoring
+    unsound: Mapping[str, str]
     run_dir: Path
     timeline: Timeline
     tell: Callable[[str], None] = lambda _: None
@@ -70,6 +75,24 @@ class Bench:
         """What the project promises for the alert, whatever its rule says."""
         within_s = self.config.expectation(alert).within_s / self.config.clock.factor
         return promised_deadline(within_s, operation_s=operation_s)
+
+    def broken_promises(self, alert: str) -> list[str]:
+        """Where rule and route need longer than the project promises; no margin is granted."""
+        expectation, factor = self.config.expectation(alert), self.config.clock.factor
+        pairs = (
+            (expectation.within, expectation.within_s, self.fire_deadline(alert, 0.0)),
+            (
+                expectation.resolved_within,
+                expectation.resolved_within_s,
+                self.resolve_deadline(alert, 0.0),
+            ),
+        )
+        return [
+            f"it needs {needed.without_margin()} on the run's clock, and {text} are promised "
+            f"(÷{factor:g} = {promised_s / factor:.2f} s)"
+            for text, promised_s, needed in pairs
+            if needed.without_margin().total_s > promised_s / factor + ROUNDING_S
+        ]
 
     def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
         return resolve_deadline(

@@ -9,6 +9,7 @@ import importlib
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +27,13 @@ class _Strict(BaseModel):
 
 
 class MonitoringFiles(_Strict):
-    """What is under test. ``optional_jobs``: scrape jobs that may be down where the gate runs;
-    such a job is listed under ``not_verified`` instead of failing the drill."""
+    """What is under test. ``jobs``: scrape jobs that must have targets, all of them up.
+    ``optional_jobs`` may be down where the gate runs, and are then listed under
+    ``not_verified``."""
 
     prometheus: Path
     alertmanager: Path
+    jobs: tuple[str, ...] = Field(min_length=1)
     optional_jobs: tuple[str, ...] = ()
 
 
@@ -64,14 +67,17 @@ class AlertExpectation(_Strict):
     """Where an alert must arrive, with which labels and how soon, whatever the rules and the
     Alertmanager configuration say: this is the specification that they are tested against.
 
-    ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification.
+    ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification,
+    and ``resolved_within`` from its end to the resolved notification. Rule and route together
+    may not need longer.
     """
 
     receiver: str
     labels: dict[str, str] = {}
     within: str
+    resolved_within: str
 
-    @field_validator("within")
+    @field_validator("within", "resolved_within")
     @classmethod
     def _is_a_duration(cls, text: str) -> str:
         parse_ms(text)
@@ -81,6 +87,11 @@ class AlertExpectation(_Strict):
     def within_s(self) -> float:
         """``within`` in seconds, on the real clock."""
         return parse_ms(self.within) / 1000
+
+    @property
+    def resolved_within_s(self) -> float:
+        """``resolved_within`` in seconds, on the real clock."""
+        return parse_ms(self.resolved_within) / 1000
 
 
 class Config(_Strict):
@@ -103,10 +114,17 @@ class Config(_Strict):
         if alert not in self.alerts:
             raise UsageError(
                 f"[alerts.{alert}] is missing: a drill expects {alert}, so say its receiver, its "
-                "labels, and within how long it must arrive",
+                "labels, and within how long it must arrive and resolve",
                 file=self.root / FILE_NAME,
             )
         return self.alerts[alert]
+
+    def refuse_unknown_alerts(self, known: Iterable[str]) -> None:
+        """Raise UsageError for an ``[alerts.X]`` that is not in ``known``, the rules' names."""
+        path = self.root / FILE_NAME
+        for alert in self.alerts:
+            if alert not in known:
+                raise _at(path, ("alerts", alert), f"[alerts.{alert}]: no rule defines {alert}")
 
     def load_stack(self) -> StackSpec:
         """Import the declared stack. Raises UsageError when there is none."""

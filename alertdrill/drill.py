@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class Drill:
     """One row of a table of expectations.
 
     ``fires``        must fire, arrive at their receivers, resolve after the fault and say so
+    ``labels``       labels that an alert must carry in this drill, by its name, beside those
+                     that ``alertdrill.toml`` asks for
     ``inhibited``    must fire in Prometheus and be held back by Alertmanager
     ``may_fire``     collateral: may fire, and must resolve if it did
     ``stays_quiet``  must not fire. Every alert not named above must stay quiet anyway; naming
@@ -41,6 +43,7 @@ class Drill:
     inhibited: frozenset[str] = frozenset()
     may_fire: frozenset[str] = frozenset()
     stays_quiet: frozenset[str] = frozenset()
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     operation_s: float = 0.0
     declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
 
@@ -59,7 +62,8 @@ class Drill:
 
     @property
     def named_alerts(self) -> frozenset[str]:
-        return self.fires | self.inhibited | self.may_fire | self.stays_quiet
+        named = self.fires | self.inhibited | self.may_fire | self.stays_quiet
+        return named | frozenset(self.labels)
 
 
 @dataclass(frozen=True)

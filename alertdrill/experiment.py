@@ -28,13 +28,18 @@ from alertdrill.signals.notifications import Notification
 from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
-TARGETS_UP_S = 15.0
+TARGETS_UP_S = 10.0
 EFFECTIVE_S = 10.0
 HEALED_S = 30.0
 TRAFFIC_S = 10.0
 STEADY_AGAIN_S = 20.0
 STEADY_WINDOW_S = 2.0
 STEADY_FAILED_RATIO = 0.01
+FAILED_DELIVERIES = (
+    "alertmanager_notification_requests_failed_total",
+    "prometheus_notifications_errors_total",
+    "prometheus_notifications_dropped_total",
+)
 # Reasons that say that something did not happen. They prove nothing when the fault, the
 # traffic or the load wasn't there, and give way to the reason for that.
 ABSENCES = frozenset({Reason.ALERT_DID_NOT_FIRE, Reason.ALERT_NOT_NOTIFIED, Reason.NOT_INHIBITED})
@@ -101,6 +106,8 @@ class _Experiment:
                 self._baseline(watch, load)
                 self._break_observe_heal(watch, load)
                 self._prove_clean(load)
+                for case in self.cases:
+                    self.findings += case.findings_of_deliveries()
         except _Ended as ended:
             self.findings.append(ended.finding)
         except UsageError:
@@ -127,7 +134,9 @@ class _Experiment:
         left = leftovers(self.bench.stack)
         if left:
             raise _Ended(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
-        self._await(self._no_target_down, TARGETS_UP_S, Reason.TARGET_DOWN)
+        jobs = self.bench.monitoring.prometheus.jobs
+        slowest_s = max((job.scrape_interval_s for job in jobs), default=0.0)
+        self._await(self._no_target_down, 2 * slowest_s + TARGETS_UP_S, Reason.TARGET_DOWN)
         quiet_s = max(
             (self.bench.resolve_deadline(a, 0.0).total_s for a in self.bench.monitoring.alerts),
             default=0.0,
@@ -146,32 +155,58 @@ class _Experiment:
 
         def steady() -> bool:
             now = time.monotonic()
-            firing = {a for a, s in watch.states().items() if s is AlertState.FIRING}
-            fired = sorted(firing | watch.fired_since(loaded))
-            if fired:
-                raise _Ended(
-                    Reason.ALERT_WITHOUT_FAULT,
-                    f"{', '.join(fired)} fired under load before anything was broken",
-                )
             return (
                 now - loaded >= length
-                and all(s is AlertState.INACTIVE for s in watch.states().values())
+                and self._is_quiet(watch, loaded)
                 and self._unsteady(load, now - min(length, now - loaded)) is None
             )
 
         try:
             eventually(steady, timeout_s=3 * length + 10.0, what="the steady state")
         except DeadlineExceeded as error:
+            self._demand_valid(load, loaded)
             why = self._unsteady(load, time.monotonic() - length) or "alerts are pending"
             raise _Ended(Reason.STEADY_STATE_LOST, f"no steady state under load: {why}") from error
-        health = load.validity(loaded, time.monotonic())
+        self._demand_valid(load, loaded)
+        self._log("steady")
+
+    def _demand_valid(self, load: LoadSession, since: float) -> None:
+        health = load.validity(since, time.monotonic())
         if not health.valid:
             raise _Ended(Reason.LOAD_INVALID, health.why)
-        self._log("steady")
+
+    def _is_quiet(self, watch: AlertWatch, since: float) -> bool:
+        """No alert is pending; one that fired, now or after ``since``, ends the experiment."""
+        states = watch.states()
+        firing = {alert for alert, state in states.items() if state is AlertState.FIRING}
+        fired = sorted(firing | watch.fired_since(since))
+        if fired:
+            raise _Ended(
+                Reason.ALERT_WITHOUT_FAULT,
+                f"{', '.join(fired)} fired under load before anything was broken",
+            )
+        return all(state is AlertState.INACTIVE for state in states.values())
+
+    def _exposure_before(self, watch: AlertWatch) -> Exposure | None:
+        """The traffic counted so far, read while all alerts are quiet: reading takes its time."""
+        since = time.monotonic()
+        before: Exposure | None = None
+
+        def quiet() -> bool:
+            nonlocal before
+            before = self.drill.fault.exposure(self.bench.stack)
+            return self._is_quiet(watch, since)
+
+        try:
+            eventually(quiet, timeout_s=STEADY_AGAIN_S, what="quiet before the fault")
+        except DeadlineExceeded as error:
+            raise _Ended(Reason.STEADY_STATE_LOST, "alerts go on being pending") from error
+        return before
 
     def _break_observe_heal(self, watch: AlertWatch, load: LoadSession) -> None:
         fault, stack = self.drill.fault, self.bench.stack
-        before = fault.exposure(stack)
+        before = self._exposure_before(watch)
+        failures = self._delivery_failures()
         try:
             injected = self.injected = time.monotonic()
             fault.inject(stack)
@@ -182,6 +217,7 @@ class _Experiment:
             self._prove(Reason.FAULT_NOT_PROVEN)
             self._observe(load, before)
             self._judge(load, before)
+            self._judge_failures(failures)
         finally:
             with signals_deferred():
                 self._heal()
@@ -207,7 +243,7 @@ class _Experiment:
 
     def _observe(self, load: LoadSession, before: Exposure | None) -> None:
         """Until every expectation is met or its deadline has passed."""
-        longest = max((case.fire.total_s for case in self.cases), default=0.0)
+        longest = max((case.fire.total_s + case.hold_s for case in self.cases), default=0.0)
         met = self.is_control
 
         def decided() -> bool:
@@ -221,9 +257,7 @@ class _Experiment:
                         Reason.NO_TRAFFIC,
                         f"no traffic met {self.drill.fault.name} in {since:.1f} s",
                     )
-            health = load.validity(self._injected_at, now)
-            if not health.valid:
-                raise _Ended(Reason.LOAD_INVALID, health.why)
+            self._demand_valid(load, self._injected_at)
             undecided = [case.alert for case in self.cases if not case.is_decided(now)]
             if undecided:
                 self._tell(f"+{since:.0f} s, awaiting {', '.join(undecided)}")
@@ -337,13 +371,16 @@ class _Experiment:
     def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
         role = role_of(self.drill, alert)
         operation_s = self.drill.operation_s
+        rule = self.bench.monitoring.alerts[alert]
         derived = self.bench.fire_deadline(alert, operation_s)
-        fire, expectation = derived, None
+        fire = derived
+        promises: list[str] = []
         if role is Role.FIRES:
-            expectation = self.bench.config.expectation(alert)
             promised = self.bench.promised_deadline(alert, operation_s)
             fire = min(derived, promised, key=lambda deadline: deadline.total_s)
+            promises = self.bench.broken_promises(alert)
         held = ("for", "group_wait", "group_interval", "margin")
+        once_more = ("window", "evaluation", "group_wait", "group_interval")
         return AlertCase(
             alert=alert,
             role=role,
@@ -352,7 +389,12 @@ class _Experiment:
             fire=fire,
             resolve=self.bench.resolve_deadline(alert, operation_s),
             settled_s=sum(seconds for name, seconds in derived.parts if name not in held),
-            expectation=expectation,
+            hold_s=sum(seconds for name, seconds in derived.parts if name in once_more),
+            expectation=self.bench.config.alerts.get(alert),
+            labels=self.drill.labels.get(alert, {}),
+            routed=self.bench.monitoring.alertmanager.receiver_for(rule.alert_labels),
+            broken_promises=promises,
+            unsound=self.bench.unsound.get(alert),
             control=self.is_control,
         )
 
@@ -364,11 +406,15 @@ class _Experiment:
         return load.since(self._injected_at, now).failed
 
     def _no_target_down(self) -> str | None:
-        optional = self.bench.config.monitoring.optional_jobs
+        files = self.bench.config.monitoring
+        targets = self.bench.metrics.targets()
+        missing = sorted(set(files.jobs) - {target.job for target in targets})
+        if missing:
+            return f"Prometheus has no scrape job {', '.join(missing)}"
         down = [
             f"{t.job} at {t.url}: {t.error or 'not scraped yet'}"
-            for t in self.bench.metrics.targets()
-            if t.health != "up" and t.job not in optional
+            for t in targets
+            if t.health != "up" and t.job not in files.optional_jobs
         ]
         return "scrape targets are down: " + "; ".join(down) if down else None
 
@@ -405,12 +451,30 @@ class _Experiment:
     def _unsteady(self, load: LoadSession, since: float) -> str | None:
         """What the load sees that it should not, since ``since``; None when all is well."""
         window = load.since(since)
-        if window.requests == 0:
-            return "no request finishing"
+        length_s = time.monotonic() - since
+        for user, rps in self.drill.load.rates.items():
+            # Three planned requests: so few that none of them ends is no chance.
+            if rps * length_s >= 3 and not window.by_user.get(user):
+                return f"no request of {user} finishing"
         if window.failed > STEADY_FAILED_RATIO * window.requests:
             common = ", ".join(f"{n} × {e}" for e, n in window.errors.most_common(3))
             return f"{window.failed} of {window.requests} requests failing: {common}"
         return None
+
+    def _delivery_failures(self) -> dict[str, float]:
+        """Deliveries that failed so far, by the metric that counts them, where it is scraped."""
+        values = {name: self.bench.metrics.value(f"sum({name})") for name in FAILED_DELIVERIES}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _judge_failures(self, before: dict[str, float]) -> None:
+        for name, value in self._delivery_failures().items():
+            if value > before.get(name, 0.0):
+                self.findings.append(
+                    Finding(
+                        Reason.DELIVERY_FAILED,
+                        f"{name} grew by {value - before.get(name, 0.0):.0f} under the fault",
+                    )
+                )
 
     def _since_injection(self, at: float | None) -> float | None:
         return None if at is None else round(at - self._injected_at, 2)
@@ -435,7 +499,10 @@ class _Experiment:
 
 
 def _is_of_interest(case: AlertCase) -> bool:
-    return case.role is not Role.QUIET or case.outcome().pending_s is not None
+    seen = case.outcome()
+    return case.role is not Role.QUIET or any(
+        at is not None for at in (seen.pending_s, seen.firing_s, seen.notified_s)
+    )
 
 
 def _without_idle_absences(findings: list[Finding]) -> list[Finding]:

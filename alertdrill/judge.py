@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from alertdrill.config import AlertExpectation
@@ -11,6 +12,9 @@ from alertdrill.rules.deadline import Deadline
 from alertdrill.signals.alerts import AlertState, AlertWatch
 from alertdrill.signals.notifications import Notification
 from alertdrill.verdict import Finding, Reason
+
+# What Prometheus writes in place of a label or an annotation whose template fails.
+TEMPLATE_ERROR = "<error expanding template"
 
 
 class Role(Enum):
@@ -35,6 +39,10 @@ def role_of(drill: Drill, alert: str) -> Role:
 class AlertCase:
     """One alert of one drill. All times are monotonic seconds.
 
+    ``hold_s``     how long after its notification the alert must go on firing, and nobody else
+                   be told: a look-back window, two evaluations and a group's wait
+    ``routed``     the receivers to which the loaded Alertmanager configuration sends it
+    ``broken_promises``, ``unsound``  see ``Bench``
     ``settled_s``  how long after injection the alert's expression must have been false all
                    along for its silence to be certain: a window full of the fault's data
     """
@@ -46,7 +54,12 @@ class AlertCase:
     fire: Deadline
     resolve: Deadline
     settled_s: float
+    hold_s: float = 0.0
     expectation: AlertExpectation | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    routed: tuple[str, ...] = ()
+    broken_promises: Sequence[str] = ()
+    unsound: str | None = None
     control: bool = False
 
     # --- under the fault -------------------------------------------------------------------
@@ -56,10 +69,11 @@ class AlertCase:
         since = now - self.injected
         if self.role is Role.MAY_FIRE:
             return True
-        if self.role is Role.FIRES:
-            return bool(self._notified()) or since >= self.fire.total_s
-        if self.role is Role.INHIBITED:
-            return self._suppressed_at() is not None or since >= self.fire.total_s
+        if self.role in (Role.FIRES, Role.INHIBITED):
+            came = self._suppressed_at()
+            if self.role is Role.FIRES:
+                came = min((n.at for n in self._notified()), default=None)
+            return since >= self.fire.total_s if came is None else now - came >= self.hold_s
         if self._fired_at() is not None:
             return True
         if since >= self.fire.total_s:
@@ -68,27 +82,22 @@ class AlertCase:
         return not self.control and inactive and since >= self.settled_s
 
     def findings_under_fault(self, now: float) -> list[Finding]:
-        """What is wrong by the time that everything is decided."""
+        """What did not happen by the time that everything is decided."""
         if self.role is Role.FIRES:
             return self._must_fire(now)
         if self.role is Role.INHIBITED:
             return self._must_be_inhibited(now)
-        if self.role is Role.QUIET and self._fired_at() is not None:
-            reason = Reason.ALERT_WITHOUT_FAULT if self.control else Reason.UNEXPECTED_ALERT
-            return [
-                Finding(
-                    reason,
-                    f"{self.alert} fired{self._at(self._fired_at())}; "
-                    f"its value was {self.watch.value(self.alert)}",
-                )
-            ]
         return []
 
     def _must_fire(self, now: float) -> list[Finding]:
+        findings = [
+            Finding(Reason.PROMISE_NOT_KEPT, f"{self.alert}: {why}") for why in self.broken_promises
+        ]
+        if self.unsound is not None:
+            findings.append(Finding(Reason.NOT_ON_THIS_CLOCK, f"{self.alert}: {self.unsound}"))
         notified = self._notified()
         if not notified:
-            return [self._why_not_notified(now)]
-        findings = []
+            return [*findings, self._why_not_notified(now)]
         first = notified[0]
         if first.at - self.injected > self.fire.total_s:
             findings.append(
@@ -97,38 +106,96 @@ class AlertCase:
                     f"{self.alert} was notified only{self._at(first.at)} (deadline {self.fire})",
                 )
             )
-        if self.watch.states().get(self.alert) is not AlertState.FIRING:
+        fired = self._fired_at()
+        stopped = self.watch.first(self.alert, AlertState.INACTIVE, fired or first.at)
+        firing = self.watch.states().get(self.alert) is AlertState.FIRING
+        if stopped is not None or not firing:
             findings.append(
                 Finding(
                     Reason.ALERT_DID_NOT_HOLD,
-                    f"{self.alert} fired{self._at(self._fired_at())} and stopped before anything "
-                    "was healed",
-                )
-            )
-        if self.expectation is None:
-            return findings
-        receivers = {n.receiver for n in notified}
-        if receivers != {self.expectation.receiver}:
-            findings.append(
-                Finding(
-                    Reason.WRONG_RECEIVER,
-                    f"{self.alert} arrived at {', '.join(sorted(receivers))}; "
-                    f"it belongs to {self.expectation.receiver}",
-                )
-            )
-        wrong = {
-            name: first.labels.get(name)
-            for name, value in self.expectation.labels.items()
-            if first.labels.get(name) != value
-        }
-        if wrong:
-            findings.append(
-                Finding(
-                    Reason.WRONG_LABELS,
-                    f"{self.alert} arrived with {wrong}; expected {self.expectation.labels}",
+                    f"{self.alert} fired{self._at(fired)} and stopped{self._at(stopped)}, before "
+                    "anything was healed",
                 )
             )
         return findings
+
+    # --- over the whole drill --------------------------------------------------------------
+
+    def findings_of_deliveries(self) -> list[Finding]:
+        """Who was told what, from injection to the end, and who should not have been."""
+        notified = self._notified()
+        if self.role is Role.QUIET:
+            return self._must_be_quiet(notified)
+        if self.role is Role.INHIBITED:
+            return [self._was_notified(notified[0])] if notified else []
+        findings = []
+        suppression = self.watch.suppression(self.alert, self.injected)
+        if suppression is not None:
+            findings.append(
+                Finding(
+                    Reason.UNEXPECTED_INHIBITION,
+                    f"{self.alert} was inhibited by {', '.join(suppression.by)}"
+                    f"{self._at(suppression.at)}",
+                )
+            )
+        if self.expectation is not None and notified:
+            findings += self._must_arrive_right(notified, self.expectation)
+        return findings
+
+    def _must_be_quiet(self, notified: Sequence[Notification]) -> list[Finding]:
+        fired = self._fired_at()
+        if fired is None and not notified:
+            return []
+        reason = Reason.ALERT_WITHOUT_FAULT if self.control else Reason.UNEXPECTED_ALERT
+        told = (
+            f", and {notified[0].receiver} was told{self._at(notified[0].at)}" if notified else ""
+        )
+        return [
+            Finding(
+                reason,
+                f"{self.alert} fired{self._at(fired)}{told}; "
+                f"its value was {self.watch.value(self.alert)}",
+            )
+        ]
+
+    def _must_arrive_right(
+        self, notified: Sequence[Notification], expectation: AlertExpectation
+    ) -> list[Finding]:
+        findings = []
+        receivers = {n.receiver for n in notified} | set(self.routed)
+        if receivers != {expectation.receiver}:
+            findings.append(
+                Finding(
+                    Reason.WRONG_RECEIVER,
+                    f"{self.alert} goes to {', '.join(sorted(receivers))}; "
+                    f"it belongs to {expectation.receiver} alone",
+                )
+            )
+        wanted = expectation.labels | dict(self.labels)
+        for n in notified:
+            wrong = {k: n.labels.get(k) for k, v in wanted.items() if n.labels.get(k) != v}
+            if wrong:
+                findings.append(
+                    Finding(
+                        Reason.WRONG_LABELS,
+                        f"{self.alert} arrived with {wrong}; expected {wanted}",
+                    )
+                )
+                break
+        texts = (text for n in notified for text in (*n.labels.values(), *n.annotations.values()))
+        unreadable = next((text for text in texts if TEMPLATE_ERROR in text), None)
+        if unreadable is not None:
+            findings.append(
+                Finding(Reason.WRONG_LABELS, f"{self.alert} arrived with the text {unreadable!r}")
+            )
+        return findings
+
+    def _was_notified(self, notification: Notification) -> Finding:
+        return Finding(
+            Reason.NOT_INHIBITED,
+            f"{self.alert} was notified to {notification.receiver}"
+            f"{self._at(notification.at)}; it should have been inhibited",
+        )
 
     def _why_not_notified(self, now: float) -> Finding:
         waited = now - self.injected
@@ -152,16 +219,7 @@ class AlertCase:
     def _must_be_inhibited(self, now: float) -> list[Finding]:
         if self._fired_at() is None:
             return [self._why_not_notified(now)]
-        notified = self._notified()
-        if notified:
-            return [
-                Finding(
-                    Reason.NOT_INHIBITED,
-                    f"{self.alert} was notified to {notified[0].receiver}"
-                    f"{self._at(notified[0].at)}; it should have been inhibited",
-                )
-            ]
-        if self._suppressed_at() is None:
+        if self._suppressed_at() is None and not self._notified():
             return [
                 Finding(
                     Reason.NOT_INHIBITED,

@@ -172,6 +172,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     try:
         _refuse_equal_titles(drills)
         known = load_original(session.config).alerts
+        session.config.refuse_unknown_alerts(known)
         for drill in drills:
             refuse_unknown_alerts(drill, known)
             for alert in sorted(drill.fires):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from alertdrill.assemble import compress_into, load_compressed
+from alertdrill.assemble import compress_into, load_compressed, unsound_alerts
 from alertdrill.bench import Bench
 from alertdrill.errors import SignalError
 from alertdrill.wait import eventually
@@ -23,7 +23,7 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
     (the stack keeps what it had), SignalError when Prometheus or Alertmanager refuses them.
     """
     config = bench.config
-    compress_into(config, overlay, source)
+    compressed = compress_into(config, overlay, source)
     monitoring = load_compressed(config, overlay)
     for component in ("prometheus", "alertmanager"):
         for path, name in bench.stack.files(component).items():
@@ -31,6 +31,7 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
                 bench.stack.put(component, path, (overlay / name).read_bytes())
         _post_reload(bench.stack.url(component), component)
     bench.monitoring = monitoring
+    bench.unsound = unsound_alerts(compressed, monitoring)
 
     targets = {
         (job.name, f"http://{target}{job.metrics_path}")

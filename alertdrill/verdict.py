@@ -40,18 +40,21 @@ class Reason(StrEnum):
     ALERT_WITHOUT_FAULT = "alert_without_fault"
     UNEXPECTED_ALERT = "unexpected_alert"
     NOT_INHIBITED = "not_inhibited"
+    UNEXPECTED_INHIBITION = "unexpected_inhibition"
+    PROMISE_NOT_KEPT = "promise_not_kept"
+    DELIVERY_FAILED = "delivery_failed"
     WRONG_RECEIVER = "wrong_receiver"
     WRONG_LABELS = "wrong_labels"
     TARGET_DOWN = "target_down"
     STEADY_STATE_LOST = "steady_state_lost"
-    HEALTH_WRONG = "health_wrong"
     # Nothing could be proven.
     FAULT_NOT_PROVEN = "fault_not_proven"
     FAULT_NOT_HEALED = "fault_not_healed"
     NO_TRAFFIC = "no_traffic"
     LOAD_INVALID = "load_invalid"
     NO_DATA = "no_data"
-    IMAGE_UNAVAILABLE = "image_unavailable"
+    NOT_COVERED = "not_covered"
+    NOT_ON_THIS_CLOCK = "not_on_this_clock"
     STACK_BROKEN = "stack_broken"
     PRECONDITION_UNMET = "precondition_unmet"
     INTERRUPTED = "interrupted"
@@ -68,7 +71,8 @@ _UNKNOWN = frozenset(
         Reason.NO_TRAFFIC,
         Reason.LOAD_INVALID,
         Reason.NO_DATA,
-        Reason.IMAGE_UNAVAILABLE,
+        Reason.NOT_COVERED,
+        Reason.NOT_ON_THIS_CLOCK,
         Reason.STACK_BROKEN,
         Reason.PRECONDITION_UNMET,
         Reason.INTERRUPTED,

@@ -42,14 +42,14 @@ DRILLS = [
         fault=HttpStatus("github", status=503, rate=0.5),
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
         stays_quiet={"SyncLatencyHigh"},
     ),
     Drill(
         "PostgreSQL refuses connections",
         fault=Refuse("postgres", client="hub"),
         load=sync_and_api(),
-        fires={"HighErrorRate"},
-        may_fire={"NoSuccessfulSyncs"},
+        fires={"HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(

@@ -17,6 +17,7 @@ stack = "no_such_module_of_mine:STACK"
 [monitoring]
 prometheus = "p.yml"
 alertmanager = "a.yml"
+jobs = ["hub"]
 
 [target]
 component = "hub"
@@ -24,6 +25,7 @@ component = "hub"
 [alerts.High]
 receiver = "oncall"
 within = "5m"
+resolved_within = "5m"
 """
 
 
@@ -46,13 +48,13 @@ def test_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "line", "words"),
     [
-        (GOOD.replace("[target]", "[target]\nporrt = 'a'"), 9, "unknown key 'target.porrt'"),
-        (GOOD + 'labls = "x"\n', 14, "unknown key 'alerts.High.labls'"),
-        (GOOD.replace('"5m"', '"five"'), 13, "alerts.High.within"),
-        (GOOD + "[gates]\nstacks = 2\n", 14, "unknown key 'gates'"),
-        (GOOD.replace('receiver = "oncall"\n', ""), 11, "missing key 'alerts.High.receiver'"),
-        (GOOD + "[clock]\nfactor = 0.5\n", 15, "clock.factor: Input should be greater"),
-        (GOOD + "[gate]\nstacks = 0\n", 15, "gate.stacks"),
+        (GOOD.replace("[target]", "[target]\nporrt = 'a'"), 10, "unknown key 'target.porrt'"),
+        (GOOD + 'labls = "x"\n', 16, "unknown key 'alerts.High.labls'"),
+        (GOOD.replace('\nwithin = "5m"', '\nwithin = "five"'), 14, "alerts.High.within"),
+        (GOOD + "[gates]\nstacks = 2\n", 16, "unknown key 'gates'"),
+        (GOOD.replace('receiver = "oncall"\n', ""), 12, "missing key 'alerts.High.receiver'"),
+        (GOOD + "[clock]\nfactor = 0.5\n", 17, "clock.factor: Input should be greater"),
+        (GOOD + "[gate]\nstacks = 0\n", 17, "gate.stacks"),
         (GOOD.replace('name = "x"', "name = x"), 1, "not valid TOML"),
     ],
     ids=["key", "nested key", "duration", "table", "missing", "factor", "stacks", "syntax"],
@@ -80,3 +82,11 @@ def test_the_root_is_found_from_below_or_said_to_be_missing(tmp_path: Path) -> N
     assert find_root(below) == tmp_path
     with pytest.raises(UsageError, match="run this inside a project"):
         find_root(Path("/"))
+
+
+def test_an_expected_alert_that_no_rule_defines(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD))
+    config.refuse_unknown_alerts({"High", "Low"})
+    with pytest.raises(UsageError, match=r"\[alerts.High\]: no rule defines High") as caught:
+        config.refuse_unknown_alerts({"Low"})
+    assert caught.value.line == 12

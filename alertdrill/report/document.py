@@ -34,7 +34,10 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     """
     stacks, planned = folder.stacks(), folder.planned()
     drills = _with_missing(folder.drills(), planned)
-    checks = _failed_checks(facts.failed_tests, drills, planned)
+    checks = [
+        *_failed_checks(facts.failed_tests, drills, planned),
+        *_not_covered(facts.alerts, drills),
+    ]
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
@@ -119,6 +122,30 @@ def _failed_checks(
         {"id": test, "area": "test", "verdict": "fail", "reason": "test_failed"}
         for test in failed
         if test not in explained
+    ]
+
+
+def _not_covered(
+    alerts: Sequence[str], drills: Sequence[Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """Alerts that no passing drill of this run expected to fire: nothing is known of them."""
+    proven = {
+        alert["name"]
+        for drill in drills
+        if drill["verdict"] == "pass"
+        for alert in drill["alerts"]
+        if alert["expected"] == "fires"
+    }
+    reason = Reason.NOT_COVERED
+    return [
+        {
+            "id": alert,
+            "area": "coverage",
+            "verdict": reason.verdict.word,
+            "reason": reason.value,
+        }
+        for alert in alerts
+        if alert not in proven
     ]
 
 

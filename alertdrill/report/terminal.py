@@ -51,9 +51,10 @@ def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
     lines += [f"error: {message}" for message in document["errors"]]
     if document["interrupted"]:
         lines.append("interrupted: not every drill ran to its end")
-    never = document["coverage"]["never_fired"]
-    if never and document["drills"]:
-        lines.append("never fired: " + ", ".join(never))
+    for area, words in (("test", "failed tests"), ("coverage", "no passing drill expects")):
+        found = [check["id"] for check in document["checks"] if check["area"] == area]
+        if found and document["drills"]:
+            lines.append(f"{words}: {', '.join(found)}")
     if document["not_verified"]:
         lines.append("not verified:")
         lines += [f"  {row['what']}: {row['why']}" for row in document["not_verified"]]

@@ -51,6 +51,9 @@ class Unsound:
     done: str
 
 
+_HOURS = "Alertmanager's time intervals follow the real clock and calendar"
+
+
 @dataclass(frozen=True)
 class Compressed:
     """``texts`` by file name: prometheus.yml, the rule files, alertmanager.yml.
@@ -64,6 +67,11 @@ class Compressed:
     flags: Mapping[str, str]
     unsound: tuple[Unsound, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def has_hours(self) -> bool:
+        """Whether routes depend on the hour of the day, which no factor divides."""
+        return _HOURS in self.notes
 
     @property
     def resend_delay_s(self) -> float:
@@ -297,5 +305,5 @@ def _notes(config: PrometheusConfig, alertmanager: Path, factor: Fraction) -> tu
             found.append(f"job {job.name} is scraped every {ms} ms: late scrapes are likely")
     routing = parse_document(read_text(alertmanager), alertmanager).entries()
     if routing.keys() & {"time_intervals", "mute_time_intervals"}:
-        found.append("Alertmanager's time intervals follow the real clock and calendar")
+        found.append(_HOURS)
     return tuple(found)

@@ -27,6 +27,10 @@ class Deadline:
     def total_s(self) -> float:
         return sum(seconds for _, seconds in self.parts)
 
+    def without_margin(self) -> Deadline:
+        """What rule, route and operation need, with nothing granted to a slow machine."""
+        return Deadline(tuple(part for part in self.parts if part[0] != "margin"))
+
     def __str__(self) -> str:
         """E.g. ``22.6 s = window 5 + for 5 + evaluation 1 + …``; empty parts are left out."""
         reasons = " + ".join(f"{name} {_short(value)}" for name, value in self.parts if value)

@@ -192,7 +192,12 @@ class AlertWatch:
 
     def _poll(self) -> None:
         news: list[Transition | Suppression | Notification] = []
-        news += self._new_transitions(self._alerts.rules())
+        rules = self._alerts.rules()
+        broken = [f"{rule.name}: {rule.error}" for rule in rules if rule.error]
+        if broken:
+            # Such a rule keeps its old state: its silence says nothing.
+            raise SignalError("rules can't be evaluated: " + "; ".join(broken))
+        news += self._new_transitions(rules)
         if any(rule.state is AlertState.FIRING for rule in self._rules.values()):
             news += self._new_suppressions(self._alerts.suppressed())
         arrived = self._notifications.new()

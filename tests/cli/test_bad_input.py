@@ -137,7 +137,13 @@ def test_an_alert_that_no_rule_defines(project: Path) -> None:
 
 
 def test_an_alert_that_has_no_receiver_in_the_configuration(project: Path) -> None:
-    edit(project / "alertdrill.toml", "[alerts.UpstreamUnavailable]", "[alerts.Other]")
+    line = edit(project / "alertdrill.toml", "[alerts.UpstreamUnavailable]", "[alerts.Other]")
+    result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
+    assert result.returncode == 2
+    words = f"alertdrill.toml:{line}: [alerts.Other]: no rule defines Other"
+    assert words in one_sentence(result.stdout)
+    toml = project / "alertdrill.toml"
+    toml.write_text(toml.read_text().partition("[alerts.Other]")[0])
     result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
     assert result.returncode == 2
     assert "[alerts.UpstreamUnavailable] is missing" in one_sentence(result.stdout)

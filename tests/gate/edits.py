@@ -24,7 +24,7 @@ def replaced(file: str, old: str, new: str) -> Edit:
 
 
 def rule(name: str, **changes: Any) -> Edit:
-    """Keys of the alert ``name`` get other values; None removes a key."""
+    """Keys of the alert ``name`` get other values; None removes a key, a function is applied."""
 
     def edit(folder: Path) -> None:
         with _alerts(folder) as rules:
@@ -33,8 +33,9 @@ def rule(name: str, **changes: Any) -> Edit:
                 if value is None:
                     del found[key]
                 else:
-                    assert found.get(key) != value
-                    found[key] = value
+                    new = value(found[key]) if callable(value) else value
+                    assert found.get(key) != new
+                    found[key] = new
 
     return edit
 

@@ -47,6 +47,15 @@ FEW_ERRORS = Drill(
 )
 
 
+def _relabelled(alert: str) -> Edit:
+    """The alert says "ai-studio" where it was "github"."""
+
+    def expression(old: str) -> str:
+        return f'label_replace({old.strip()}, "upstream", "ai-studio", "upstream", "github")'
+
+    return rule(alert, expr=expression)
+
+
 @dataclass(frozen=True)
 class Defect:
     """What is planted in the monitoring, the drill that must notice, and what it must say."""
@@ -127,9 +136,98 @@ DEFECTS = [
         "an alert that waits far longer than was promised",
         REFUSED,
         (replaced("alerts.yml", "> 0.05\n        for: 5m", "> 0.05\n        for: 30m"),),
-        Reason.ALERT_DID_NOT_FIRE,
+        Reason.PROMISE_NOT_KEPT,
+    ),
+    Defect(
+        "somebody else is told as well, and later",
+        REFUSED,
+        (
+            replaced(
+                "alertmanager.yml",
+                "  routes:\n",
+                "  routes:\n    - matchers: ['severity=\"critical\"']\n      receiver: team\n"
+                "      group_wait: 3m\n      continue: true\n",
+            ),
+        ),
+        Reason.WRONG_RECEIVER,
+    ),
+    Defect(
+        "a second address of the receiver is dead",
+        REFUSED,
+        (
+            replaced(
+                "alertmanager.yml",
+                "  - name: oncall\n    webhook_configs:\n",
+                "  - name: oncall\n    webhook_configs:\n"
+                "      - url: http://pager.invalid:8080/x\n",
+            ),
+        ),
+        Reason.DELIVERY_FAILED,
+    ),
+    Defect(
+        "a warning mutes a critical alert",
+        SLOW_DATABASE,
+        (
+            replaced(
+                "alertmanager.yml",
+                "inhibit_rules:\n",
+                "inhibit_rules:\n"
+                "  - source_matchers: ['alertname=\"DatabaseConnectionPoolExhausted\"']\n"
+                "    target_matchers: ['alertname=\"HighErrorRate\"']\n",
+            ),
+        ),
+        Reason.UNEXPECTED_INHIBITION,
     ),
     # --- alerts that lie ---
+    Defect(
+        "an alert that blames the wrong upstream",
+        HALF_5XX,
+        (_relabelled("UpstreamUnavailable"),),
+        Reason.WRONG_LABELS,
+    ),
+    Defect(
+        "an alert that silences itself",
+        REFUSED,
+        (
+            rule(
+                "HighErrorRate",
+                expr=(
+                    '(sum(rate(sync_operations_total{status="error"}[5m])) / '
+                    "sum(rate(sync_operations_total[5m])) > 0.05) unless on() "
+                    '(ALERTS{alertname="HighErrorRate", alertstate="firing"} offset 4m)'
+                ),
+            ),
+        ),
+        Reason.ALERT_DID_NOT_HOLD,
+    ),
+    Defect(
+        "an alert that sleeps at night",
+        REFUSED,
+        (
+            rule(
+                "HighErrorRate",
+                expr=(
+                    '(sum(rate(sync_operations_total{status="error"}[5m])) / '
+                    "sum(rate(sync_operations_total[5m])) > 0.05) unless on() (hour() < 0)"
+                ),
+            ),
+        ),
+        Reason.NOT_ON_THIS_CLOCK,
+    ),
+    Defect(
+        "an alert that pages whenever the hub starts",
+        KILLED,
+        (
+            added(
+                {
+                    "alert": "HubRestarted",
+                    "expr": 'time() - process_start_time_seconds{job="bakhmach-app"} < 4.5',
+                    "labels": {"severity": "critical"},
+                }
+            ),
+        ),
+        Reason.UNEXPECTED_ALERT,
+    ),
     Defect(
         "an alert that fires without a fault",
         CONTROL,
@@ -159,6 +257,19 @@ DEFECTS = [
     ),
     # --- no data ---
     Defect(
+        "a scrape job is gone",
+        CONTROL,
+        (
+            replaced(
+                "prometheus.yml",
+                "  - job_name: node\n    static_configs:\n"
+                "      - targets: ['node-exporter:9100']\n",
+                "",
+            ),
+        ),
+        Reason.TARGET_DOWN,
+    ),
+    Defect(
         "Prometheus scrapes the wrong port",
         CONTROL,
         (replaced("prometheus.yml", "hub:8001", "hub:8002"),),
@@ -171,7 +282,9 @@ DEFECTS = [
 def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Laboratory) -> None:
     with laboratory.broken_by(*defect.edits) as bench:
         result = run_one(defect.drill, bench)
-    assert (result.verdict, result.reason) == (Verdict.FAIL, defect.reason), result.findings
+    assert (result.verdict, result.reason) == (defect.reason.verdict, defect.reason), (
+        result.findings
+    )
 
 
 TWINS = [FEW_ERRORS, *DRILLS]

@@ -20,7 +20,7 @@ def drill(identifier: str, verdict: str = "pass", **more: Any) -> dict[str, Any]
         "verdict": verdict,
         "reason": None,
         "findings": [],
-        "alerts": [],
+        "alerts": [alert(firing_s=2.0)],
         "heal_s": 9.0,
         **more,
     }
@@ -38,7 +38,7 @@ def alert(**times: float | None) -> dict[str, Any]:
 
 
 def written(folder: RunFolder, **facts: Any) -> dict[str, Any]:
-    defaults = {"command": [], "wall_s": 1.0, "seed": 7, "factor": 60.0, "alerts": ["High", "Low"]}
+    defaults = {"command": [], "wall_s": 1.0, "seed": 7, "factor": 60.0, "alerts": ["High"]}
     return write_verdict(folder, RunFacts(**{**defaults, "not_verified": [], **facts}))
 
 
@@ -97,11 +97,21 @@ def test_an_interrupted_run_does_not_pass(folder: RunFolder) -> None:
 
 
 def test_coverage_says_which_fault_fired_which_alert(folder: RunFolder) -> None:
-    folder.add_drill("a", drill("a", alerts=[alert(firing_s=2.0)]))
-    coverage = written(folder)["coverage"]
+    folder.add_drill("a", drill("a"))
+    coverage = written(folder, alerts=["High", "Low"])["coverage"]
     assert coverage["alerts"] == {"High": ["fault of a"], "Low": []}
     assert coverage["faults"] == {"fault of a": ["High"]}
     assert coverage["never_fired"] == ["Low"]
+
+
+def test_an_alert_that_no_passing_drill_expects_is_unknown(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    assert written(folder)["verdict"] == "pass", "the clean twin"
+    document = written(folder, alerts=["High", "Low"])
+    assert document["verdict"] == "unknown"
+    assert [(c["id"], c["reason"]) for c in document["checks"]] == [("Low", "not_covered")]
+    folder.add_drill("a", drill("a", "unknown"))
+    assert [check["id"] for check in written(folder)["checks"]] == ["High"]
 
 
 def test_latest_points_to_the_newest_run(tmp_path: Path) -> None:
@@ -120,11 +130,11 @@ def test_an_alert_that_nobody_saw_pending_can_be_told() -> None:
     )
 
 
-def test_the_summary_lists_what_was_not_verified_and_never_fired(folder: RunFolder) -> None:
+def test_the_summary_lists_what_was_not_verified_and_not_covered(folder: RunFolder) -> None:
     folder.add_drill("a", drill("a"))
-    lines = summary_lines(
-        written(folder, not_verified=[{"what": "Kibana", "why": "no image"}]), folder.path
-    )
-    assert lines[0].startswith("verdict: pass (1 pass)")
-    assert "never fired: High, Low" in lines
+    missing = [{"what": "Kibana", "why": "no image"}]
+    document = written(folder, alerts=["High", "Low"], not_verified=missing)
+    lines = summary_lines(document, folder.path)
+    assert lines[0].startswith("verdict: unknown (1 pass)")
+    assert "no passing drill expects: Low" in lines
     assert "  Kibana: no image" in lines

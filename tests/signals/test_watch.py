@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -27,14 +28,16 @@ class Source:
         self.at = 0.0
         self.failure: Exception | None = None
         self.waiting: list[Notification] = []
+        self.held_back: list[tuple[str, tuple[str, ...]]] = []
+        self.error = ""
 
     def rules(self) -> list[RuleStatus]:
         if self.failure is not None:
             raise self.failure
-        return [RuleStatus("High", self.state, True, self.at, self.at, "0.5", "")]
+        return [RuleStatus("High", self.state, True, self.at, self.at, "0.5", self.error)]
 
     def suppressed(self) -> list[tuple[str, tuple[str, ...]]]:
-        return []
+        return self.held_back
 
     def new(self) -> list[Notification]:
         arrived, self.waiting = self.waiting, []
@@ -64,18 +67,23 @@ def await_notified(watch: AlertWatch, status: str, count: int) -> None:
     eventually(lambda: len(watch.received("High", status, 0.0)) >= count, timeout_s=5, what=status)
 
 
-def case(watch: AlertWatch, role: Role = Role.FIRES) -> AlertCase:
+def case(watch: AlertWatch, role: Role = Role.FIRES, **more: Any) -> AlertCase:
     return AlertCase(
         alert="High",
         role=role,
         watch=watch,
-        injected=100.0,
+        injected=more.pop("injected", 100.0),
         fire=Deadline((("window", 10.0),)),
         resolve=Deadline((("window", 10.0),)),
         settled_s=5.0,
         expectation=AlertExpectation(
-            receiver="oncall", labels={"severity": "critical"}, within="10s"
+            receiver="oncall",
+            labels={"severity": "critical"},
+            within="10s",
+            resolved_within="10s",
         ),
+        routed=("oncall",),
+        **more,
     )
 
 
@@ -173,8 +181,9 @@ def test_where_and_when_a_firing_alert_arrives(
         source.tell("firing", at, receiver)
     await_state(watch, AlertState.FIRING)
     await_notified(watch, "firing", len(arrivals))
-    found = [finding.reason for finding in case(watch).findings_under_fault(now=130.0)]
-    assert found == reasons
+    judged = case(watch)
+    found = judged.findings_under_fault(now=130.0) + judged.findings_of_deliveries()
+    assert [finding.reason for finding in found] == reasons
 
 
 def test_an_alert_that_stops_under_the_fault_did_not_hold(
@@ -189,3 +198,65 @@ def test_an_alert_that_stops_under_the_fault_did_not_hold(
     await_state(watch, AlertState.INACTIVE)
     (finding,) = case(watch).findings_under_fault(now=108.0)
     assert finding.reason is Reason.ALERT_DID_NOT_HOLD
+
+
+def deliveries(judged: AlertCase) -> list[Reason]:
+    return [finding.reason for finding in judged.findings_of_deliveries()]
+
+
+def test_every_series_must_carry_the_drill_s_labels(source: Source, watch: AlertWatch) -> None:
+    source.tell("firing", 105.0, upstream="github")
+    await_notified(watch, "firing", 1)
+    assert deliveries(case(watch, labels={"upstream": "github"})) == []
+    source.tell("firing", 106.0, upstream="ai-studio")
+    await_notified(watch, "firing", 2)
+    assert deliveries(case(watch, labels={"upstream": "github"})) == [Reason.WRONG_LABELS]
+
+
+def test_a_quiet_alert_that_was_told_of_after_healing_is_found(
+    source: Source, watch: AlertWatch
+) -> None:
+    assert deliveries(case(watch, Role.QUIET)) == []
+    source.tell("firing", 140.0)
+    await_notified(watch, "firing", 1)
+    assert deliveries(case(watch, Role.QUIET)) == [Reason.UNEXPECTED_ALERT]
+
+
+def test_an_inhibited_alert_that_is_told_of_at_any_time_is_found(
+    source: Source, watch: AlertWatch
+) -> None:
+    assert deliveries(case(watch, Role.INHIBITED)) == []
+    source.tell("firing", 140.0)
+    await_notified(watch, "firing", 1)
+    assert deliveries(case(watch, Role.INHIBITED)) == [Reason.NOT_INHIBITED]
+
+
+def test_an_alert_that_is_held_back_although_it_must_arrive_is_found(
+    source: Source, watch: AlertWatch
+) -> None:
+    source.at, source.state = 104.0, AlertState.FIRING
+    source.held_back = [("High", ("Low",))]
+    eventually(lambda: watch.suppression("High", 0.0), timeout_s=5, what="the suppression")
+    assert deliveries(case(watch, injected=0.0)) == [Reason.UNEXPECTED_INHIBITION]
+
+
+def test_a_template_that_failed_is_found(source: Source, watch: AlertWatch) -> None:
+    source.tell("firing", 105.0, team="<error expanding template: no such function>")
+    await_notified(watch, "firing", 1)
+    assert deliveries(case(watch)) == [Reason.WRONG_LABELS]
+
+
+def test_a_rule_that_cannot_be_evaluated_blinds_the_watch(
+    source: Source, watch: AlertWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLIND_S", 0.2)
+    source.error = "many-to-many matching not allowed"
+
+    def blind() -> bool:
+        try:
+            watch.states()
+        except SignalError as error:
+            return "High: many-to-many" in str(error)
+        return False
+
+    eventually(blind, timeout_s=5, what="the watch to say that it is blind")
