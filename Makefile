@@ -71,13 +71,14 @@ gate: $(STAMP)
 	@$(BIN)/alertdrill gate
 
 test: images
-	@$(BIN)/pytest -n 2 --dist worksteal -q tests
+	@$(BIN)/pytest -n 2 --dist worksteal -q --ignore tests/gate tests
+	@$(BIN)/pytest -n 2 --dist worksteal -q tests/gate
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not docker" tests
+	$(BIN)/pytest -n 2 -q -m "not docker" --ignore tests/gate tests
 
 up: $(STAMP)
 	@$(BIN)/alertdrill up

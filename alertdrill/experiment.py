@@ -42,7 +42,14 @@ FAILED_DELIVERIES = (
 )
 # Reasons that say that something did not happen. They prove nothing when the fault, the
 # traffic or the load wasn't there, and give way to the reason for that.
-ABSENCES = frozenset({Reason.ALERT_DID_NOT_FIRE, Reason.ALERT_NOT_NOTIFIED, Reason.NOT_INHIBITED})
+ABSENCES = frozenset(
+    {
+        Reason.ALERT_DID_NOT_FIRE,
+        Reason.ALERT_NOT_NOTIFIED,
+        Reason.ALERT_DID_NOT_HOLD,
+        Reason.NOT_INHIBITED,
+    }
+)
 
 
 class _Ended(Exception):

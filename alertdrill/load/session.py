@@ -26,6 +26,7 @@ from alertdrill.load.protocol import OUT_FD, PLAN, SEED, Plan, decode, encode_pl
 from alertdrill.load.window import LoadHealth, LoadSnapshot, Record, Window, judge
 from alertdrill.wait import eventually
 
+NICENESS = 5
 _STOP_S = 3.0
 _PIPE_BYTES = 1 << 20
 _LOG_LINES = 30
@@ -108,6 +109,9 @@ class LoadSession:
                     # Ctrl-C is for the runner: the load goes on until the fault is healed.
                     start_new_session=True,
                 )
+            # When the processor is short, the system under load goes first: a starved scrape
+            # would look like a fault. A late load is seen by ``validity``.
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
         except OSError as error:
             os.close(source)
             raise LoadError(f"Locust could not be started: {error}") from error
