@@ -20,15 +20,17 @@ from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 
 from alertdrill.errors import AlertdrillError, StackError
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.component import Component
 from alertdrill.stack.engine import connect
+from alertdrill.stack.leftovers import RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
-from alertdrill.stack.reaper import RUN_LABEL, Reaper
-from alertdrill.stack.run import LOOPBACK, new_run_id, sweep_in_parallel
+from alertdrill.stack.run import LOOPBACK
+from alertdrill.wait import eventually
 from benchmarks.setting import Setting, run
 
 UP_TIMEOUT_S = 180.0
+# A stack of alertdrill is killed; the ten seconds of a default would compare something else.
+STOP_GRACE = "1s"
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 
@@ -41,13 +43,13 @@ def find() -> str | None:
 class ComposeProject:
     """One project, started by ``docker-compose up -d``; what ``Readiness`` may ask of a stack.
 
-    A context manager that leaves nothing behind: the project carries the label of a run, so the
-    run's reaper removes it even after a SIGKILL.
+    A context manager that leaves nothing behind. The project carries the label of ``run_id``, so
+    that a reaper of the caller's can remove it even after a SIGKILL.
     """
 
-    def __init__(self, setting: Setting, secrets: Mapping[str, str]) -> None:
+    def __init__(self, setting: Setting, run_id: str, secrets: Mapping[str, str]) -> None:
         self._setting = setting
-        self._run_id = new_run_id()
+        self._run_id = run_id
         self._values = {**setting.values, **secrets}
         self._components = {
             c.name: c for c in setting.spec.components if c.name in setting.components
@@ -61,21 +63,16 @@ class ComposeProject:
         self._log = setting.scratch / "compose.log"
         self._client = connect()
         self._cancelled = threading.Event()
-        self._reaper: Reaper | None = None
 
     def __enter__(self) -> ComposeProject:
         self._file.write_text(json.dumps(self.document(), indent=2), encoding="utf-8")
         self._file.chmod(0o600)  # it holds the run's secrets
-        self._reaper = Reaper(self._run_id)
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            while sweep_in_parallel(self._client, self._run_id):
-                continue
+            remove_run(self._client, self._run_id)
         finally:
-            if self._reaper is not None:
-                self._reaper.dismiss()
             self._client.close()
 
     def up(self) -> float:
@@ -131,8 +128,9 @@ class ComposeProject:
             result = self.container(component).exec_run(argv)
         except APIError as error:
             raise StackError(f"{component} can't run {argv[0]}: {error.explanation}") from error
-        assert isinstance(result.output, bytes)
-        return int(result.exit_code or 0), result.output.decode(errors="replace")
+        if result.exit_code is None or not isinstance(result.output, bytes):
+            raise StackError(f"{component} gave no exit code for {argv[0]}")
+        return result.exit_code, result.output.decode(errors="replace")
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -165,7 +163,7 @@ class ComposeProject:
             "tmpfs": [f"{path}:size={size}" for path, size in component.tmpfs.items()],
             "depends_on": list(component.depends_on),
             "extra_hosts": [f"{name}:{ip}" for name, ip in component.extra_hosts.items()],
-            "stop_grace_period": f"{component.stop_timeout_s}s",
+            "stop_grace_period": STOP_GRACE,
         }
         if component.command is not None:
             service["command"] = [self._fill_in(word) for word in component.command]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import operator
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from alertdrill.errors import AlertdrillError
-from alertdrill.gate import EXIT_INTERRUPTED, EXIT_USAGE
 
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "≤": operator.le,
     "≥": operator.ge,
 }
+# The same codes as the command's own.
+EXIT_USAGE = 2
 EXIT_NOT_MEASURED = 3
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Report:
         }
 
     def print(self, console: Console) -> None:
-        console.print(f"{self.title}\n{self.machine}", highlight=False)
+        console.print(f"{self.title}\n{self.machine}", highlight=False, soft_wrap=True)
         for detail in self.details:
             console.print(f"\n{detail.title}", highlight=False)
             console.print(_table(detail.columns, [_cells(row) for row in detail.rows]))
@@ -123,6 +126,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def present(measure: Callable[[], Report], as_json: bool) -> int:
     """Measure, print and return the exit code; an error on purpose is a sentence and a 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way, clean up first
     try:
         report = measure()
     except AlertdrillError as error:
@@ -157,16 +161,16 @@ def _cells(row: Sequence[str | float | None]) -> list[str]:
     return [_shown(cell) for cell in row]
 
 
-def _shown(cell: str | float | None) -> str:
+def _shown(cell: str | float | None, digits: int = 1) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, str):
         return cell
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.1f}"
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.{digits}f}"
 
 
 def _figure_cells(figure: Figure) -> list[str]:
     words = {True: "yes", False: "NO", None: "–"}
-    value = "not measured" if figure.value is None else f"{figure.value:,.2f}"
+    value = "not measured" if figure.value is None else _shown(figure.value, digits=2)
     target = "–" if figure.target is None else str(figure.target)
     return [figure.what, value, figure.unit, target, words[figure.holds], figure.note]

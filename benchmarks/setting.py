@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from docker.models.containers import Container
 
 from alertdrill.assemble import (
     CACHE,
@@ -27,16 +28,14 @@ from alertdrill.assemble import (
 )
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
-from alertdrill.shield import signals_forwarded
-from alertdrill.signals.wait import eventually
 from alertdrill.stack.component import StackSpec
 from alertdrill.stack.engine import ensure_engine
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
 
 GIB = 1024**3
 MIB = 1024**2
-_INTERRUPTED = (130, -signal.SIGINT, -signal.SIGTERM)
 
 
 def project() -> Config:
@@ -49,6 +48,7 @@ class Setting:
     """Everything that must be there before a clock starts: images, compressed monitoring.
 
     ``scratch``  a folder that is gone at the end
+    ``machine``  where this is measured, and what else ran there before: a line for the report
     """
 
     config: Config
@@ -59,6 +59,7 @@ class Setting:
     values: Mapping[str, str]
     scratch: Path
     progress: Progress
+    machine: str
 
     def stack(self, run_id: str | None = None) -> Stack:
         """A new stack, not started yet; its logs are saved as the gate's are."""
@@ -94,11 +95,12 @@ def prepare(
     spec = spec or config.load_stack()
     components = tuple(c for c in profile_components(spec, profile) if c not in without)
     progress = Progress()
-    ensure_engine(progress, config.root / CACHE)
+    client = ensure_engine(progress, config.root / CACHE)
     images = resolve_images(config, spec, components, progress)
     with tempfile.TemporaryDirectory(prefix="alertdrill-benchmark-") as folder:
         scratch = Path(folder)
-        overlay, compressed = compress_into(config, scratch / "config")
+        overlay = scratch / "config"
+        compressed = compress_into(config, overlay)
         load_compressed(config, overlay)
         yield Setting(
             config=config,
@@ -109,20 +111,29 @@ def prepare(
             values=flag_values(compressed),
             scratch=scratch,
             progress=progress,
+            machine=machine(client),
         )
 
 
 def machine(client: docker.DockerClient) -> str:
-    """Where this is measured, and what else runs there now: a line for the report."""
-    version: Mapping[str, Any] = client.version()
+    """Cores, memory, versions, and what runs there now."""
+    engine = str(client.version()["Version"]).partition("+")[0]
     others = len(client.containers.list(ignore_removed=True))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     return (
         f"{time.strftime('%Y-%m-%d %H:%M')} · {os.cpu_count()} cores, {memory:.1f} GiB"
-        f" · Linux {platform.release().partition('-')[0]} · Docker {version['Version']}"
+        f" · Linux {platform.release().partition('-')[0]} · Docker {engine}"
         f" · Python {platform.python_version()}"
         f" · before: load average {os.getloadavg()[0]:.2f}, {others} containers"
     )
+
+
+def stats(container: Container) -> Mapping[str, Any]:
+    """What ``docker stats`` is made from, without its wait for a second sample. The engine may
+    take a second to answer."""
+    seen = container.stats(stream=False, one_shot=True)
+    assert isinstance(seen, dict)
+    return seen
 
 
 @dataclass(frozen=True)
@@ -134,14 +145,12 @@ class Ran:
     wall_s: float
 
 
-def run(
-    words: Sequence[str], *, cwd: Path, timeout_s: float, log: Path | None = None
-) -> Ran:
+def run(words: Sequence[str], *, cwd: Path, timeout_s: float, log: Path | None = None) -> Ran:
     """Run a command and time it. Its standard output is captured; standard error is shown, or
     goes to ``log``.
 
-    Ctrl-C reaches the command first and then ends the benchmark. Raises AlertdrillError when it
-    is not done after ``timeout_s`` seconds.
+    Ctrl-C ends the command first, which may take its time, and then the benchmark. Raises
+    AlertdrillError when it is not done after ``timeout_s`` seconds.
     """
     begun = time.monotonic()
     with contextlib.ExitStack() as files:
@@ -155,17 +164,16 @@ def run(
             text=True,
             start_new_session=True,  # a Ctrl-C reaches it once, through this process
         )
-        with signals_forwarded(process.pid):
-            try:
-                output, _ = process.communicate(timeout=timeout_s)
-            except subprocess.TimeoutExpired as error:
-                process.send_signal(signal.SIGINT)
-                process.communicate()
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except BaseException as error:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
                 raise AlertdrillError(
                     f"`{' '.join(words[:3])} …` was not done after {timeout_s:.0f} s"
                 ) from error
-    if process.returncode in _INTERRUPTED:
-        raise KeyboardInterrupt
+            raise
     return Ran(process.returncode, output, time.monotonic() - begun)
 
 

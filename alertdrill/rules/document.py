@@ -41,10 +41,6 @@ class Place:
     def is_null(self) -> bool:
         return isinstance(self.node, ScalarNode) and self.node.tag == _NULL
 
-    @property
-    def is_sequence(self) -> bool:
-        return isinstance(self.node, SequenceNode)
-
     def text(self) -> str:
         """A scalar as written: Go reads ``1`` and ``true`` into a string the same way."""
         if not isinstance(self.node, ScalarNode) or self.is_null:

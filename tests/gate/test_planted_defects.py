@@ -221,7 +221,10 @@ DEFECTS = [
             added(
                 {
                     "alert": "HubRestarted",
-                    "expr": ('changes(process_start_time_seconds{job="bakhmach-app"}[3m]) > 0'),
+                    "expr": (
+                        'up{job="bakhmach-app"} == 1 unless '
+                        'max_over_time(up{job="bakhmach-app"}[4m] offset 1m) == 1'
+                    ),
                     "labels": {"severity": "critical"},
                 }
             ),

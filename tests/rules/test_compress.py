@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from alertdrill.errors import UsageError
-from alertdrill.rules.compress import Compressed, compress, compress_directory
+from alertdrill.rules.compress import Compressed, compress
 from alertdrill.rules.model import load_monitoring
+from tests.rules.folders import compress_directory
 
 FILES = ("prometheus.yml", "alerts.yml", "alertmanager.yml")
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from alertdrill.rules.compress import compress_directory
 from alertdrill.rules.deadline import (
     Deadline,
     fire_deadline,
@@ -16,6 +15,7 @@ from alertdrill.rules.deadline import (
     window_s,
 )
 from alertdrill.rules.model import load_monitoring
+from tests.rules.folders import compress_directory
 
 WINDOWS = [
     ("up == 0", 0),
