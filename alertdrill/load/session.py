@@ -111,7 +111,8 @@ class LoadSession:
                 )
             # When the processor is short, the system under load goes first: a starved scrape
             # would look like a fault. A late load is seen by ``validity``.
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
+            inherited = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, max(inherited, NICENESS))
         except OSError as error:
             os.close(source)
             raise LoadError(f"Locust could not be started: {error}") from error

@@ -29,7 +29,11 @@ def gate(
     select = "refuses" if stacks == 1 else "refuses or killed"
     project = copy_project(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, "-m", "alertdrill", "gate", "--stacks", str(stacks), "-k", select],
+        # A slow clock: these tests are about the process, and run beside others.
+        [
+            *(sys.executable, "-m", "alertdrill", "gate", "--stacks", str(stacks)),
+            *("-k", select, "--clock", "20"),
+        ],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         stdout=subprocess.PIPE,
