@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from alertdrill.stack.explore import remove_kept, running
 from alertdrill.stack.images import remove_built
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
+from alertdrill.verdict import Verdict
 
 EXIT_INTERRUPTED = 130
 
@@ -119,7 +121,8 @@ def gate(
     clock_words = "real" if factor in ("real", "1") else f"÷{factor}"
     progress.say(
         f"alertdrill gate · {config.name} · clock {clock_words}"
-        f" · seed {config.gate.seed if seed is None else seed} · {count} stacks"
+        f" · seed {config.gate.seed if seed is None else seed}"
+        f" · {count} stack{'s' if count > 1 else ''}"
     )
     code = run_gate(config, folder, [*arguments, *context.args], progress)
     if as_json and folder.verdict.exists():
@@ -181,7 +184,7 @@ def down(
         print(f"nothing to remove: {error}")
         return
     removed = remove_kept(client, run)
-    print(f"removed {', '.join(removed)}" if removed else "nothing was running")
+    print(f"removed {', '.join(removed)}" if removed else "`alertdrill up` left nothing running")
 
 
 def _print_status(as_json: bool) -> None:
@@ -221,9 +224,12 @@ def _guarded(command: Callable[..., object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort of the command line
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
-            raise
+            # Python's own exit code for this is 1, which says "the monitoring is wrong".
+            traceback.print_exc()
+            print("alertdrill itself failed: nothing was proven", file=sys.stderr)
+            return Verdict.UNKNOWN.value
         error.show()  # click's own: an unknown option, a missing argument
         return int(error.exit_code)
     return result if isinstance(result, int) else 0

@@ -213,7 +213,7 @@ class AlertCase:
         return Finding(
             Reason.ALERT_DID_NOT_FIRE,
             f"{self.alert} {state} for {waited:.1f} s (deadline {self.fire}); "
-            f"last value {value or 'none: its expression gave no series'}",
+            + (f"its last value was {value}" if value else "its comparison was never true"),
         )
 
     def _must_be_inhibited(self, now: float) -> list[Finding]:

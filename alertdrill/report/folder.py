@@ -108,6 +108,7 @@ class RunFolder:
 
 def _replace(path: Path, document: dict[str, Any]) -> None:
     """Readers never see half a file."""
-    fresh = path.with_name(f".{path.name}")
+    # Not *.json: pathlib's glob takes dotfiles too, and this one is about to go.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     os.replace(fresh, path)

@@ -51,7 +51,10 @@ def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
     lines += [f"error: {message}" for message in document["errors"]]
     if document["interrupted"]:
         lines.append("interrupted: not every drill ran to its end")
-    for area, words in (("test", "failed tests"), ("coverage", "no passing drill expects")):
+    for area, words in (
+        ("test", "failed tests"),
+        ("coverage", "unknown, for no drill that passed expects it"),
+    ):
         found = [check["id"] for check in document["checks"] if check["area"] == area]
         if found and document["drills"]:
             lines.append(f"{words}: {', '.join(found)}")

@@ -114,6 +114,14 @@ def test_an_alert_that_no_passing_drill_expects_is_unknown(folder: RunFolder) ->
     assert [check["id"] for check in written(folder)["checks"]] == ["High"]
 
 
+def test_readers_never_see_half_a_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is being written is no result yet, whatever its name is."""
+    monkeypatch.setattr("os.replace", lambda *_: None)
+    folder.add_drill("a", drill("a"))
+    assert list((folder.path / "drills").iterdir()), "the half file is there"
+    assert folder.drills() == []
+
+
 def test_latest_points_to_the_newest_run(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "one").ensure()
     assert (tmp_path / "latest").resolve() == first.path
@@ -136,5 +144,5 @@ def test_the_summary_lists_what_was_not_verified_and_not_covered(folder: RunFold
     document = written(folder, alerts=["High", "Low"], not_verified=missing)
     lines = summary_lines(document, folder.path)
     assert lines[0].startswith("verdict: unknown (1 pass)")
-    assert "no passing drill expects: Low" in lines
+    assert "unknown, for no drill that passed expects it: Low" in lines
     assert "  Kibana: no image" in lines
