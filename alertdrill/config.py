@@ -55,12 +55,14 @@ class Target(_Strict):
 
 
 class Gate(_Strict):
-    """``stacks``: how many stacks run drills side by side; ``profile``: the components."""
+    """``stacks``: how many stacks run drills side by side; ``profile``: the components;
+    ``repeats``: how often a drill is run again because the machine was too slow for it."""
 
     drills: tuple[Path, ...] = (Path("chaos"),)
     profile: str = "core"
     stacks: int = Field(default=1, ge=1, le=16)
     seed: int = 7
+    repeats: int = Field(default=2, ge=0, le=5)
 
 
 class AlertExpectation(_Strict):

@@ -102,7 +102,8 @@ class DrillResult:
     """The verdict of one drill and all that led to it.
 
     ``heal_s`` is when healing began and ``healed_s`` when it was proven, in seconds from
-    injection; a killed container needs the time between them to boot.
+    injection; a killed container needs the time between them to boot. ``set_aside`` are the
+    findings of earlier attempts, which the machine was too slow for.
     """
 
     id: str
@@ -115,6 +116,7 @@ class DrillResult:
     healed_s: float | None
     wall_s: float
     stack: str
+    set_aside: tuple[Finding, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -138,10 +140,8 @@ class DrillResult:
             "fault": self.fault,
             "verdict": self.verdict.word,
             "reason": self.reason,
-            "findings": [
-                {"reason": f.reason.value, "verdict": f.verdict.word, "message": f.message}
-                for f in self.findings
-            ],
+            "findings": [finding.document() for finding in self.findings],
+            "set_aside": [finding.document() for finding in self.set_aside],
             "traffic": asdict(self.traffic),
             "alerts": [asdict(alert) for alert in self.alerts],
             "heal_s": self.heal_s,

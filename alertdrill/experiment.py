@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from alertdrill import steady
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill, DrillResult, Traffic
 from alertdrill.errors import (
     AlertdrillError,
     DeadlineExceeded,
-    FaultError,
-    LoadError,
     SignalError,
     UsageError,
 )
@@ -21,10 +20,12 @@ from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.world import leftovers
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
+from alertdrill.premises import SLOWNESS, reason_of, standing
 from alertdrill.rules.deadline import recorded_windows, window_s
 from alertdrill.shield import signals_deferred
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
+from alertdrill.signals.punctuality import lateness
 from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
@@ -34,22 +35,6 @@ HEALED_S = 30.0
 TRAFFIC_S = 10.0
 STEADY_AGAIN_S = 20.0
 STEADY_WINDOW_S = 2.0
-STEADY_FAILED_RATIO = 0.01
-FAILED_DELIVERIES = (
-    "alertmanager_notification_requests_failed_total",
-    "prometheus_notifications_errors_total",
-    "prometheus_notifications_dropped_total",
-)
-# Reasons that say that something did not happen. They prove nothing when the fault, the
-# traffic or the load wasn't there, and give way to the reason for that.
-ABSENCES = frozenset(
-    {
-        Reason.ALERT_DID_NOT_FIRE,
-        Reason.ALERT_NOT_NOTIFIED,
-        Reason.ALERT_DID_NOT_HOLD,
-        Reason.NOT_INHIBITED,
-    }
-)
 
 
 class _Ended(Exception):
@@ -61,14 +46,20 @@ class _Ended(Exception):
 
 
 def run_drill(drill: Drill, bench: Bench) -> DrillResult:
-    """Run one drill and judge it.
+    """Run one drill and judge it; one that the machine was too slow for is repeated.
 
     Whatever goes wrong on the way is a finding; the fault is healed in every case. Raises
     UsageError when the table names an alert that no rule defines.
     """
     refuse_unknown_alerts(drill, bench.monitoring.alerts)
     seeded = replace(drill, fault=drill.fault.seeded(bench.config.gate.seed))
-    return _Experiment(seeded, bench).run()
+    set_aside: list[Finding] = []
+    for _ in range(bench.config.gate.repeats):
+        result = _Experiment(seeded, bench).run()
+        if result.reason != Reason.MACHINE_TOO_SLOW:
+            return replace(result, set_aside=tuple(set_aside))
+        set_aside += result.findings
+    return replace(_Experiment(seeded, bench).run(), set_aside=tuple(set_aside))
 
 
 def refuse_unknown_alerts(drill: Drill, known: Iterable[str]) -> None:
@@ -103,6 +94,7 @@ class _Experiment:
 
     def run(self) -> DrillResult:
         begun = time.monotonic()
+        begun_unix = time.time()
         self._log("begun", fault=self.drill.fault.name)
         try:
             self._precondition()
@@ -120,14 +112,14 @@ class _Experiment:
         except UsageError:
             raise
         except AlertdrillError as error:
-            self.findings.append(Finding(_reason_of(error), str(error)))
-        finally:
-            self._log("ended", findings=[f.reason.value for f in self.findings])
+            self.findings.append(Finding(reason_of(error), str(error)))
+        findings = standing(self.findings, self._lateness(begun_unix))
+        self._log("ended", findings=[f.reason.value for f in findings])
         return DrillResult(
             id=self.drill.id,
             title=self.drill.title,
             fault=self.drill.fault.name,
-            findings=tuple(_without_idle_absences(self.findings)),
+            findings=tuple(findings),
             traffic=self.traffic,
             alerts=tuple(c.outcome() for c in self.cases if _is_of_interest(c)),
             heal_s=self._since_injection(self.healing),
@@ -143,12 +135,12 @@ class _Experiment:
             raise _Ended(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
         jobs = self.bench.monitoring.prometheus.jobs
         slowest_s = max((job.scrape_interval_s for job in jobs), default=0.0)
-        self._await(self._no_target_down, 2 * slowest_s + TARGETS_UP_S, Reason.TARGET_DOWN)
+        self._await(steady.target_down, 2 * slowest_s + TARGETS_UP_S, Reason.TARGET_DOWN)
         quiet_s = max(
             (self.bench.resolve_deadline(a, 0.0).total_s for a in self.bench.monitoring.alerts),
             default=0.0,
         )
-        self._await(self._no_alert_active, quiet_s, Reason.ALERT_WITHOUT_FAULT)
+        self._await(steady.alert_active, quiet_s, Reason.ALERT_WITHOUT_FAULT)
 
     def _baseline(self, watch: AlertWatch, load: LoadSession) -> None:
         """The steady state under load, for as long as the longest window looks back."""
@@ -160,19 +152,21 @@ class _Experiment:
         length = max((STEADY_WINDOW_S, *windows))
         self._tell(f"baseline for {length:.0f} s")
 
-        def steady() -> bool:
+        def is_steady() -> bool:
             now = time.monotonic()
             return (
                 now - loaded >= length
                 and self._is_quiet(watch, loaded)
-                and self._unsteady(load, now - min(length, now - loaded)) is None
+                and steady.unsteady(self.drill, load, now - min(length, now - loaded)) is None
             )
 
         try:
-            eventually(steady, timeout_s=3 * length + 10.0, what="the steady state")
+            eventually(is_steady, timeout_s=3 * length + 10.0, what="the steady state")
         except DeadlineExceeded as error:
             self._demand_valid(load, loaded)
-            why = self._unsteady(load, time.monotonic() - length) or "alerts are pending"
+            why = (
+                steady.unsteady(self.drill, load, time.monotonic() - length) or "alerts are pending"
+            )
             raise _Ended(Reason.STEADY_STATE_LOST, f"no steady state under load: {why}") from error
         self._demand_valid(load, loaded)
         self._log("steady")
@@ -213,7 +207,7 @@ class _Experiment:
     def _break_observe_heal(self, watch: AlertWatch, load: LoadSession) -> None:
         fault, stack = self.drill.fault, self.bench.stack
         before = self._exposure_before(watch)
-        failures = self._delivery_failures()
+        failures = steady.failed_deliveries(self.bench)
         try:
             injected = self.injected = time.monotonic()
             fault.inject(stack)
@@ -224,7 +218,7 @@ class _Experiment:
             self._prove(Reason.FAULT_NOT_PROVEN)
             self._observe(load, before)
             self._judge(load, before)
-            self._judge_failures(failures)
+            self._judge_deliveries(failures)
         finally:
             with signals_deferred():
                 self._heal()
@@ -351,14 +345,14 @@ class _Experiment:
             )
 
     def _steady_again(self, load: LoadSession) -> None:
-        def steady() -> bool:
+        def is_steady() -> bool:
             since = max(self.healed or 0.0, time.monotonic() - STEADY_WINDOW_S)
-            return self._unsteady(load, since) is None
+            return steady.unsteady(self.drill, load, since) is None
 
         try:
-            eventually(steady, timeout_s=STEADY_AGAIN_S, what="the steady state")
+            eventually(is_steady, timeout_s=STEADY_AGAIN_S, what="the steady state")
         except DeadlineExceeded:
-            why = self._unsteady(load, time.monotonic() - STEADY_WINDOW_S)
+            why = steady.unsteady(self.drill, load, time.monotonic() - STEADY_WINDOW_S)
             self.findings.append(
                 Finding(
                     Reason.STEADY_STATE_LOST,
@@ -412,42 +406,15 @@ class _Experiment:
             return after.count - before.count
         return load.since(self._injected_at, now).failed
 
-    def _no_target_down(self) -> str | None:
-        files = self.bench.config.monitoring
-        targets = self.bench.metrics.targets()
-        missing = sorted(set(files.jobs) - {target.job for target in targets})
-        if missing:
-            return f"Prometheus has no scrape job {', '.join(missing)}"
-        down = [
-            f"{t.job} at {t.url}: {t.error or 'not scraped yet'}"
-            for t in targets
-            if t.health != "up" and t.job not in files.optional_jobs
-        ]
-        return "scrape targets are down: " + "; ".join(down) if down else None
-
-    def _no_alert_active(self) -> str | None:
-        rules = self.bench.alerts.rules()
-        broken = [f"{r.name}: {r.error}" for r in rules if r.error]
-        if broken:
-            return "rules can't be evaluated: " + "; ".join(broken)
-        evaluated = {rule.name for rule in rules if rule.evaluated}
-        missing = sorted(set(self.bench.monitoring.alerts) - evaluated)
-        if missing:
-            return f"Prometheus hasn't evaluated {', '.join(missing)}"
-        active = [
-            f"{r.name} is {r.state.name.lower()} with value {r.value}"
-            for r in rules
-            if r.state is not AlertState.INACTIVE
-        ]
-        return "before anything was broken, " + "; ".join(active) if active else None
-
-    def _await(self, complaint: Callable[[], str | None], timeout_s: float, reason: Reason) -> None:
+    def _await(
+        self, complaint: Callable[[Bench], str | None], timeout_s: float, reason: Reason
+    ) -> None:
         """Ask ``complaint`` until it has none; its last one is the finding."""
         last = ""
 
         def silent() -> bool:
             nonlocal last
-            last = complaint() or ""
+            last = complaint(self.bench) or ""
             return not last
 
         try:
@@ -455,26 +422,8 @@ class _Experiment:
         except DeadlineExceeded as error:
             raise _Ended(reason, f"{last} (waited {timeout_s:.0f} s)") from error
 
-    def _unsteady(self, load: LoadSession, since: float) -> str | None:
-        """What the load sees that it should not, since ``since``; None when all is well."""
-        window = load.since(since)
-        length_s = time.monotonic() - since
-        for user, rps in self.drill.load.rates.items():
-            # Three planned requests: so few that none of them ends is no chance.
-            if rps * length_s >= 3 and not window.by_user.get(user):
-                return f"no request of {user} finishing"
-        if window.failed > STEADY_FAILED_RATIO * window.requests:
-            common = ", ".join(f"{n} × {e}" for e, n in window.errors.most_common(3))
-            return f"{window.failed} of {window.requests} requests failing: {common}"
-        return None
-
-    def _delivery_failures(self) -> dict[str, float]:
-        """Deliveries that failed so far, by the metric that counts them, where it is scraped."""
-        values = {name: self.bench.metrics.value(f"sum({name})") for name in FAILED_DELIVERIES}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def _judge_failures(self, before: dict[str, float]) -> None:
-        for name, value in self._delivery_failures().items():
+    def _judge_deliveries(self, before: dict[str, float]) -> None:
+        for name, value in steady.failed_deliveries(self.bench).items():
             if value > before.get(name, 0.0):
                 self.findings.append(
                     Finding(
@@ -482,6 +431,25 @@ class _Experiment:
                         f"{name} grew by {value - before.get(name, 0.0):.0f} under the fault",
                     )
                 )
+
+    def _lateness(self, since_unix: float) -> list[str]:
+        """Where the monitoring was late, if that could explain a finding."""
+        if not any(finding.reason in SLOWNESS for finding in self.findings):
+            return []
+        try:
+            return lateness(
+                self.bench.metrics,
+                since_unix,
+                time.time(),
+                intervals={
+                    job.name: job.scrape_interval_s for job in self.bench.monitoring.prometheus.jobs
+                },
+                compressed=self.bench.config.clock.factor > 1,
+                broken=self.drill.fault.breaks,
+            )
+        except SignalError as error:
+            self.findings.append(Finding(Reason.NO_DATA, str(error)))
+            return []
 
     def _since_injection(self, at: float | None) -> float | None:
         return None if at is None else round(at - self._injected_at, 2)
@@ -510,22 +478,3 @@ def _is_of_interest(case: AlertCase) -> bool:
     return case.role is not Role.QUIET or any(
         at is not None for at in (seen.pending_s, seen.firing_s, seen.notified_s)
     )
-
-
-def _without_idle_absences(findings: list[Finding]) -> list[Finding]:
-    premise = {Reason.FAULT_NOT_PROVEN, Reason.NO_TRAFFIC, Reason.LOAD_INVALID, Reason.NO_DATA}
-    if any(f.reason in premise for f in findings):
-        return [f for f in findings if f.reason not in ABSENCES]
-    return findings
-
-
-def _reason_of(error: AlertdrillError) -> Reason:
-    match error:
-        case LoadError():
-            return Reason.LOAD_INVALID
-        case SignalError() | DeadlineExceeded():
-            return Reason.NO_DATA
-        case FaultError():
-            return Reason.FAULT_NOT_PROVEN
-        case _:
-            return Reason.STACK_BROKEN

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     FAULT_NOT_HEALED = "fault_not_healed"
     NO_TRAFFIC = "no_traffic"
     LOAD_INVALID = "load_invalid"
+    MACHINE_TOO_SLOW = "machine_too_slow"
     NO_DATA = "no_data"
     NOT_COVERED = "not_covered"
     NOT_ON_THIS_CLOCK = "not_on_this_clock"
@@ -70,6 +71,7 @@ _UNKNOWN = frozenset(
         Reason.FAULT_NOT_HEALED,
         Reason.NO_TRAFFIC,
         Reason.LOAD_INVALID,
+        Reason.MACHINE_TOO_SLOW,
         Reason.NO_DATA,
         Reason.NOT_COVERED,
         Reason.NOT_ON_THIS_CLOCK,
@@ -90,3 +92,11 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         return self.reason.verdict
+
+    def document(self) -> dict[str, str]:
+        """The finding's entry in ``verdict.json``."""
+        return {
+            "reason": self.reason.value,
+            "verdict": self.verdict.word,
+            "message": self.message,
+        }

@@ -36,6 +36,10 @@ class _ContainerFault(Fault):
     def name(self) -> str:
         return f"{type(self).__name__.lower()}({self.service})"
 
+    @property
+    def breaks(self) -> frozenset[str]:
+        return frozenset({self.service})
+
     def inject(self, stack: Target) -> None:
         self._do(stack, self._break)
 

@@ -30,6 +30,11 @@ class Fault(ABC):
     def name(self) -> str:
         """A short identifier for machines, e.g. ``refuse(postgres)``."""
 
+    @property
+    def breaks(self) -> frozenset[str]:
+        """The components that don't answer while it is injected or are starting after it."""
+        return frozenset()
+
     def seeded(self, seed: int) -> Fault:
         """The same fault, its chance taken from ``seed``; a fault without chance is itself."""
         return self

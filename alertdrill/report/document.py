@@ -82,6 +82,7 @@ def _with_missing(
                 "verdict": finding["verdict"],
                 "reason": finding["reason"],
                 "findings": [finding],
+                "set_aside": [],
                 "traffic": None,
                 "alerts": [],
                 "heal_s": None,

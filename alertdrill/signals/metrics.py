@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from prometheus_api_client import PrometheusConnect
@@ -40,7 +41,7 @@ class ScrapeTarget:
 
 
 class Metrics:
-    """Instant queries against one Prometheus."""
+    """Bounded queries against one Prometheus."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -53,15 +54,30 @@ class Metrics:
 
     def query(self, promql: str) -> list[Sample]:
         """The instant vector of ``promql``; empty when nothing matches. Raises SignalError."""
+        return [
+            Sample(row["metric"], float(row["value"][0]), float(row["value"][1]))
+            for row in self._ask(promql)
+        ]
+
+    def samples(
+        self, selector: str, since: float, until: float
+    ) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
+        """The raw samples of every series of ``selector`` between two Unix times, in order, as
+        pairs of Unix seconds and value. Raises SignalError."""
+        length_ms = max(1, round(1000 * (until - since)))
+        rows = self._ask(f"{selector}[{length_ms}ms]", {"time": f"{until:.3f}"})
+        return [
+            (row["metric"], [(float(at), float(value)) for at, value in row["values"]])
+            for row in rows
+        ]
+
+    def _ask(self, promql: str, params: Mapping[str, str] | None = None) -> Any:
         try:
-            answer = self._client.custom_query(promql)
+            return self._client.custom_query(promql, params=dict(params or {}))
         except (PrometheusApiClientException, requests.RequestException) as error:
             raise SignalError(
                 f"Prometheus at {self.url} can't answer {promql!r}: {error}"
             ) from error
-        return [
-            Sample(row["metric"], float(row["value"][0]), float(row["value"][1])) for row in answer
-        ]
 
     def value(self, promql: str) -> float | None:
         """The one value of ``promql``; None when there is none. Raises SignalError on several."""

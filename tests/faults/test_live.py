@@ -79,6 +79,23 @@ def send(stack: Stack, count: int, *, method: str = "GET", path: str = JSON_PATH
     return statuses
 
 
+def seen_healed(fault: Fault, stack: Stack) -> None:
+    """Asked until it holds, as in a drill: a busy machine answers late as if it were delayed."""
+    eventually(lambda: fault.is_healed(stack).holds, timeout_s=15, what=f"{fault.name} to be gone")
+
+
+def seen_effective(fault: Fault, stack: Stack) -> None:
+    eventually(lambda: fault.is_effective(stack).holds, timeout_s=15, what=f"{fault.name} to bite")
+
+
+def seen_harmless(fault: Fault, stack: Stack) -> None:
+    eventually(
+        lambda: not fault.is_effective(stack).holds,
+        timeout_s=15,
+        what=f"{fault.name} not to be seen",
+    )
+
+
 def count(fault: Fault, stack: Stack) -> int:
     exposure = fault.exposure(stack)
     assert exposure is not None
@@ -111,23 +128,21 @@ FAULTS: list[Fault] = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_fault_bites_only_while_it_is_injected(fault: Fault, stack: Stack) -> None:
-    assert not fault.is_effective(stack).holds
-    assert fault.is_healed(stack).holds
+    seen_harmless(fault, stack)
+    seen_healed(fault, stack)
     fault.heal(stack)
     try:
         fault.inject(stack)
-        seen = fault.is_effective(stack)
-        assert seen.holds, seen.seen
+        seen_effective(fault, stack)
         assert not fault.is_healed(stack).holds
         assert leftovers(stack)
         assert not Nothing().is_effective(stack).holds
         fault.inject(stack)
-        assert fault.is_effective(stack).holds
+        seen_effective(fault, stack)
     finally:
         fault.heal(stack)
-    seen = fault.is_healed(stack)
-    assert seen.holds, seen.seen
-    assert not fault.is_effective(stack).holds
+    seen_healed(fault, stack)
+    seen_harmless(fault, stack)
     fault.heal(stack)
 
 
@@ -233,17 +248,23 @@ def test_what_the_proxy_refuses_is_an_error_that_says_so(stack: Stack) -> None:
 
 def test_latency_is_accurate_within_10_ms(stack: Stack) -> None:
     fault = Latency("postgres", 100, client=CLIENT)
-    fault.inject(stack)
-    try:
-        answers = [
-            vantage.round_trip(stack, CLIENT, "postgres", "toxiproxy", 5432, 2).answer_s
-            for _ in range(15)
-        ]
-    finally:
-        fault.heal(stack)
-    times = [1000 * answer for answer in answers if answer is not None]
-    assert len(times) == 15
-    assert 100 <= statistics.median(times) <= 110
+
+    def answer_ms() -> float:
+        answer_s = vantage.round_trip(stack, CLIENT, "postgres", "toxiproxy", 5432, 2).answer_s
+        assert answer_s is not None
+        return 1000 * answer_s
+
+    # Taken in turn: what the machine itself costs at the time is in both.
+    without, under = [], []
+    for _ in range(15):
+        without.append(answer_ms())
+        fault.inject(stack)
+        try:
+            under.append(answer_ms())
+        finally:
+            fault.heal(stack)
+    added_ms = statistics.median(under) - statistics.median(without)
+    assert 90 <= added_ms <= 110
 
 
 def test_refused_connections_of_the_client_are_counted_and_no_others(stack: Stack) -> None:

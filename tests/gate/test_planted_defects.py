@@ -17,6 +17,7 @@ import pytest
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.experiment import run_drill as run_one
+from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Target
 from alertdrill.faults.http import HttpStatus
 from alertdrill.faults.network import Refuse
@@ -370,3 +371,100 @@ def dying_load(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Itera
 def test_a_load_that_died_is_unknown(laboratory: Laboratory) -> None:
     result: DrillResult = run_one(CONTROL, laboratory.bench)
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.LOAD_INVALID)
+
+
+# --- a machine that is too slow for the clock ---------------------------------------------------
+
+
+class Squeezed:
+    """The bench's load; ``after_s`` seconds after it first begins, the hub has hardly any
+    processor for ``lasts_s`` seconds."""
+
+    def __init__(self, bench: Bench, after_s: float, lasts_s: float) -> None:
+        self._bench = bench
+        self._timers = [
+            threading.Timer(after_s, self.allow, [2_000]),
+            threading.Timer(after_s + lasts_s, self.allow, [-1]),
+        ]
+
+    def __call__(self, load: Load, name: str) -> LoadSession:
+        if not any(timer.ident for timer in self._timers):
+            for timer in self._timers:
+                timer.start()
+        return Bench.load(self._bench, load, name)
+
+    def allow(self, quota_us: int) -> None:
+        """``quota_us`` of each 100,000 µs; -1 lifts the limit."""
+        self._bench.stack.container("hub").update(cpu_period=100_000, cpu_quota=quota_us)
+
+    def release(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+            if timer.ident:
+                timer.join()
+        self.allow(-1)
+        self._bench.stack.wait_ready("hub")
+
+
+@pytest.fixture
+def squeezed(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Squeezed]:
+    squeezed = Squeezed(laboratory.bench, after_s=10.0, lasts_s=10.0)
+    monkeypatch.setattr(laboratory.bench, "load", squeezed)
+    yield squeezed
+    squeezed.release()
+
+
+@pytest.fixture
+def no_repeats(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = laboratory.bench.config
+    gate = config.gate.model_copy(update={"repeats": 0})
+    monkeypatch.setattr(laboratory.bench, "config", config.model_copy(update={"gate": gate}))
+
+
+@pytest.mark.usefixtures("squeezed", "no_repeats")
+def test_alerts_of_a_starved_hub_are_unknown(laboratory: Laboratory) -> None:
+    result = run_one(CONTROL, laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.MACHINE_TOO_SLOW), (
+        result.findings
+    )
+    assert "APIUnavailable" in result.findings[-1].message
+
+
+@pytest.mark.usefixtures("squeezed")
+def test_a_drill_that_the_machine_was_too_slow_for_is_repeated(laboratory: Laboratory) -> None:
+    result = run_one(CONTROL, laboratory.bench)
+    assert result.verdict is Verdict.PASS, result.findings
+    assert {f.reason for f in result.set_aside} == {Reason.MACHINE_TOO_SLOW}
+
+
+class KillsTheHub:
+    """The bench's load; ``after_s`` seconds after it begins, somebody kills the hub."""
+
+    def __init__(self, bench: Bench, after_s: float) -> None:
+        self._bench = bench
+        self._timer = threading.Timer(after_s, Kill("hub").inject, [bench.stack])
+
+    def __call__(self, load: Load, name: str) -> LoadSession:
+        self._timer.start()
+        return Bench.load(self._bench, load, name)
+
+    def revive(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        Kill("hub").heal(self._bench.stack)
+        self._bench.stack.wait_ready("hub")
+
+
+@pytest.fixture
+def killed_by_somebody(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    killer = KillsTheHub(laboratory.bench, after_s=10.0)
+    monkeypatch.setattr(laboratory.bench, "load", killer)
+    yield
+    killer.revive()
+
+
+@pytest.mark.usefixtures("killed_by_somebody")
+def test_alerts_of_a_dead_hub_are_no_slowness(laboratory: Laboratory) -> None:
+    result = run_one(CONTROL, laboratory.bench)
+    assert result.verdict is Verdict.FAIL
+    assert Reason.ALERT_WITHOUT_FAULT in {f.reason for f in result.findings}

@@ -1,0 +1,76 @@
+"""Which findings stand: some prove nothing where the experiment itself lacked its premises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alertdrill.errors import (
+    AlertdrillError,
+    DeadlineExceeded,
+    FaultError,
+    LoadError,
+    SignalError,
+)
+from alertdrill.verdict import Finding, Reason
+
+PREMISES = frozenset(
+    {Reason.FAULT_NOT_PROVEN, Reason.NO_TRAFFIC, Reason.LOAD_INVALID, Reason.NO_DATA}
+)
+# Reasons that say that something did not happen. They prove nothing when the fault, the
+# traffic or the load wasn't there, and give way to the reason for that.
+ABSENCES = frozenset(
+    {
+        Reason.ALERT_DID_NOT_FIRE,
+        Reason.ALERT_NOT_NOTIFIED,
+        Reason.ALERT_DID_NOT_HOLD,
+        Reason.NOT_INHIBITED,
+    }
+)
+# What lost scrapes and missed evaluations can bring about in a system that is well.
+SLOWNESS = frozenset(
+    {
+        *ABSENCES,
+        Reason.ALERT_DID_NOT_RESOLVE,
+        Reason.RESOLVED_NOT_NOTIFIED,
+        Reason.ALERT_WITHOUT_FAULT,
+        Reason.UNEXPECTED_ALERT,
+        Reason.UNEXPECTED_INHIBITION,
+        Reason.TARGET_DOWN,
+        Reason.STEADY_STATE_LOST,
+        Reason.LOAD_INVALID,
+        Reason.NO_DATA,
+    }
+)
+
+
+def standing(findings: Sequence[Finding], late: Sequence[str]) -> list[Finding]:
+    """``findings`` without those that something else explains.
+
+    ``late``: where the monitoring was late. The findings that this can bring about give way to
+    one that says so, and quotes them.
+    """
+    explained = [finding for finding in findings if late and finding.reason in SLOWNESS]
+    if explained:
+        quoted = "; ".join(finding.message for finding in explained)
+        slow = Finding(
+            Reason.MACHINE_TOO_SLOW,
+            f"the machine was too slow for this clock: {'; '.join(late)}; "
+            f"so nothing follows from this: {quoted}",
+        )
+        return [*(f for f in findings if f not in explained), slow]
+    if any(finding.reason in PREMISES for finding in findings):
+        return [finding for finding in findings if finding.reason not in ABSENCES]
+    return list(findings)
+
+
+def reason_of(error: AlertdrillError) -> Reason:
+    """What a drill lacks when ``error`` ended it."""
+    match error:
+        case LoadError():
+            return Reason.LOAD_INVALID
+        case SignalError() | DeadlineExceeded():
+            return Reason.NO_DATA
+        case FaultError():
+            return Reason.FAULT_NOT_PROVEN
+        case _:
+            return Reason.STACK_BROKEN

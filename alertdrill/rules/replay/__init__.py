@@ -1,0 +1,1 @@
+"""Replay: the untouched rules over recorded signals, in virtual time."""
