@@ -80,7 +80,7 @@ class _Session:
     begun: float
     worker: str
     folder: RunFolder
-    drills: int = 0
+    users_of_stacks: int = 0
     failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
 
@@ -162,6 +162,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.users_of_stacks = sum("bench" in getattr(i, "fixturenames", ()) for i in items)
     drills = []
     plan = {}
     for item in items:
@@ -171,7 +173,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append((DRILL_PROPERTY, drill.id))
     if session is None or not drills:
         return
-    session.drills = len(drills)
     session.folder.add_plan(session.worker or "main", plan)
     try:
         _refuse_equal_titles(drills)
@@ -257,13 +258,13 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
 
 
 def _await_other_stacks(session: _Session) -> None:
-    """Drill only when all stacks of the run are up.
+    """Use a stack only when all stacks of the run are up.
 
     Starting one takes all that a small machine has; a scrape that times out for it would look
     like a fault that nobody injected.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    wanted = min(workers, session.drills)
+    wanted = min(workers, session.users_of_stacks)
 
     def started() -> bool:
         return session.folder.settled_workers() >= wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from alertdrill.bench import Bench
-from alertdrill.errors import DeadlineExceeded
 from alertdrill.reload import reload_monitoring
-from alertdrill.report.folder import RunFolder
-from alertdrill.wait import eventually
 
 Edit = Callable[[Path], None]
 
@@ -47,16 +43,7 @@ class Laboratory:
 
 
 @pytest.fixture(scope="session")
-def laboratory(
-    bench: Bench, run_folder: RunFolder, tmp_path_factory: pytest.TempPathFactory
-) -> Laboratory:
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    # A stack that is starting takes all that a small machine has. A worker without a laboratory
-    # test starts none: then it was in vain.
-    with contextlib.suppress(DeadlineExceeded):
-        eventually(
-            lambda: run_folder.settled_workers() >= workers, timeout_s=45, what="the other stacks"
-        )
+def laboratory(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     config = bench.config
     return Laboratory(
         bench,
