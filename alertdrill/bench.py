@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alertdrill.config import Config
+from alertdrill.drill import Drill
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.rules.deadline import (
@@ -16,12 +17,14 @@ from alertdrill.rules.deadline import (
     resolve_deadline,
 )
 from alertdrill.rules.model import Monitoring
+from alertdrill.rules.replay.segments import record_drill
 from alertdrill.signals.alerts import Alerts
 from alertdrill.signals.metrics import Metrics
 from alertdrill.signals.notifications import Notifications
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
 
+SEGMENTS = "segments"
 # Compressed durations are rounded to a millisecond each.
 ROUNDING_S = 0.02
 
@@ -63,6 +66,26 @@ class Bench:
             out_dir=self.run_dir / "load" / name,
             project_root=self.config.root,
             seed=self.config.gate.seed,
+        )
+
+    def record(
+        self, drill: Drill, healthy: tuple[float, float], broken: tuple[float, float]
+    ) -> None:
+        """Leave every series of two stretches (Unix seconds) below ``segments``, for replay.
+
+        Raises SignalError.
+        """
+        factor = self.config.clock.factor
+        shortest_s = min(job.scrape_interval_s for job in self.monitoring.prometheus.jobs)
+        record_drill(
+            self.stack.url("prometheus"),
+            drill=drill.id,
+            fault=drill.fault.name,
+            interval_s=round(shortest_s * factor, 3),
+            factor=factor,
+            healthy=healthy,
+            broken=broken,
+            folder=self.run_dir / SEGMENTS,
         )
 
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:

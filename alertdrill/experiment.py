@@ -26,6 +26,7 @@ from alertdrill.shield import signals_deferred
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
 from alertdrill.signals.punctuality import lateness
+from alertdrill.timeline import unix_of
 from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
@@ -85,6 +86,7 @@ class _Experiment:
     injected: float | None = None
     healing: float | None = None
     healed: float | None = None
+    baseline_s: float = 0.0
 
     @property
     def is_control(self) -> bool:
@@ -113,6 +115,7 @@ class _Experiment:
             raise
         except AlertdrillError as error:
             self.findings.append(Finding(reason_of(error), str(error)))
+        self._record()
         findings = standing(self.findings, self._lateness(begun_unix))
         self._log("ended", findings=[f.reason.value for f in findings])
         return DrillResult(
@@ -149,7 +152,7 @@ class _Experiment:
         monitoring = self.bench.monitoring
         recorded = recorded_windows(monitoring)
         windows = (window_s(rule.expr, recorded) for rule in monitoring.alerts.values())
-        length = max((STEADY_WINDOW_S, *windows))
+        length = self.baseline_s = max((STEADY_WINDOW_S, *windows))
         self._tell(f"baseline for {length:.0f} s")
 
         def is_steady() -> bool:
@@ -431,6 +434,18 @@ class _Experiment:
                         f"{name} grew by {value - before.get(name, 0.0):.0f} under the fault",
                     )
                 )
+
+    def _record(self) -> None:
+        """Leave both stretches of the drill to be replayed; without them it is as good a drill."""
+        if self.injected is None or self.healing is None:
+            return
+        injected, healing = unix_of(self.injected), unix_of(self.healing)
+        try:
+            self.bench.record(
+                self.drill, (injected - self.baseline_s, injected), (injected, healing)
+            )
+        except SignalError as error:
+            self._log("not recorded", why=str(error))
 
     def _lateness(self, since_unix: float) -> list[str]:
         """Where the monitoring was late, if that could explain a finding."""

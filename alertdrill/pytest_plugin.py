@@ -40,6 +40,8 @@ from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV
 from alertdrill.lifeline import die_with_parent
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import RunFolder
+from alertdrill.report.histograms import write_histograms
+from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
@@ -342,6 +344,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = EXIT_USAGE
     elif exitstatus in judged:
         session.exitstatus = Verdict[document["verdict"].upper()].value
+    # Last: a page that can't be written must not change the verdict.
+    try:
+        write_histograms(folder)
+        write_page(folder)
+    except OSError as error:
+        print(f"alertdrill: the report can't be written: {error}", file=sys.stderr)
 
 
 def _alerts_if_readable(config: Config) -> list[str]:

@@ -41,6 +41,11 @@ def monotonic_of(unix_s: float) -> float:
     return time.monotonic() - (time.time() - unix_s)
 
 
+def unix_of(monotonic_s: float) -> float:
+    """The Unix time stamp of a monotonic time of this host."""
+    return time.time() - (time.monotonic() - monotonic_s)
+
+
 def read_progress(path: Path, offset: int) -> tuple[list[tuple[str, str]], int]:
     """Progress events written to ``path`` after ``offset`` (bytes), and the new offset."""
     if not path.exists():

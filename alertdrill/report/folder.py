@@ -49,6 +49,11 @@ class RunFolder:
     def verdict(self) -> Path:
         return self.path / "verdict.json"
 
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
     def write_verdict(self, document: dict[str, Any]) -> None:
         _replace(self.verdict, document)
 

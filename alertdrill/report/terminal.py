@@ -1,4 +1,4 @@
-"""What a person wants to know of a drill, in a line; and of a run, in four."""
+"""What a person wants to know of a drill, in a line; of a run, in four; and tables to copy from."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
 WORDS = {"pass": "pass", "fail": "fail", "unknown": "unkn"}
+# In this order they happen; an alert that is inhibited is not notified.
+STATES = ("pending", "firing", "inhibited", "notified")
 TITLE_WIDTH = 44
+UNFOLDED_WIDTH = 1_000
 ALERT_WIDTH = 31
 
 
 def drill_lines(drill: Mapping[str, Any]) -> list[str]:
-    """A line per alert that had to fire, or a line per finding."""
+    """A line per alert that had to fire; or a line per finding, then one per alert that was seen
+    to do anything, for whoever asks what happened instead."""
     head = f"  {WORDS[drill['verdict']]}  {drill['title']:<{TITLE_WIDTH}}  "
     if drill["findings"]:
+        rows = [_alert_words(alert, drill["heal_s"]) for alert in drill["alerts"] if _moved(alert)]
         details = [finding["message"] for finding in drill["findings"]]
+        details += [f"seen: {row}" for row in rows]
     else:
         details = [
             _alert_words(alert, drill["heal_s"])
@@ -27,17 +37,23 @@ def drill_lines(drill: Mapping[str, Any]) -> list[str]:
     return [(head if n == 0 else indent) + text for n, text in enumerate(details)]
 
 
-def _alert_words(alert: Mapping[str, Any], heal_s: float) -> str:
+def _moved(alert: Mapping[str, Any]) -> bool:
+    return any(alert[f"{state}_s"] is not None for state in (*STATES, "resolved"))
+
+
+def _alert_words(alert: Mapping[str, Any], heal_s: float | None) -> str:
     # A rule without `for`, or a very fast clock: then nobody saw it pending.
     words = [
-        f"{state} {alert[f'{state}_s']:.1f}"
-        for state in ("pending", "firing", "inhibited", "notified")
-        if alert[f"{state}_s"] is not None
+        f"{state} {alert[f'{state}_s']:.1f}" for state in STATES if alert[f"{state}_s"] is not None
     ]
-    if alert["notified_s"] is not None:
+    if alert["notified_s"] is not None and alert["deadline_s"] is not None:
         words[-1] += f" (≤ {alert['deadline_s']:.1f})"
     if alert["resolved_s"] is not None:
-        words.append(f"resolved +{alert['resolved_s'] - heal_s:.1f}")
+        words.append(
+            f"resolved {alert['resolved_s']:.1f}"
+            if heal_s is None
+            else f"resolved {alert['resolved_s'] - heal_s:+.1f}"
+        )
     return "  ".join([f"{alert['name']:<{ALERT_WIDTH}}", *words])
 
 
@@ -64,4 +80,14 @@ def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
     here = Path.cwd()
     shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
     lines.append(f"verdict document: {shown}/verdict.json")
+    if (folder / "report.html").exists():
+        lines.append(f"report: {shown}/report.html")
     return lines
+
+
+def print_unfolded(console: Console, table: Table) -> None:
+    """Print ``table`` as wide as it is: what a cell holds (an image's name, an address) is there
+    to be copied, so it isn't folded at the window's edge."""
+    unbounded = console.options.update(width=UNFOLDED_WIDTH)
+    table.width = Measurement.get(console, unbounded, table).maximum
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
