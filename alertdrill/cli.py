@@ -17,8 +17,10 @@ from rich.table import Table
 from alertdrill import assemble, doctor
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
-from alertdrill.gate import EXIT_USAGE, run_gate
+from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
 from alertdrill.report.folder import RunFolder
+from alertdrill.report.terminal import print_unfolded
+from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.engine import connect, ensure_engine
 from alertdrill.stack.explore import remove_kept, running
 from alertdrill.stack.images import remove_built
@@ -76,7 +78,9 @@ def doctor_command(as_json: JsonOption = False) -> None:
     Exit code 1 when the gate could not run.
     """
     config = _project()
-    diagnosis = doctor.diagnose(config.load_stack(), config.root, config.root / assemble.CACHE)
+    diagnosis = doctor.diagnose(
+        config.load_stack(), config.gate.profile, config.root, config.root / assemble.CACHE
+    )
     if as_json:
         print(diagnosis.json())
     else:
@@ -105,26 +109,31 @@ def gate(
     as_json: JsonOption = False,
 ) -> None:
     """Run the drills and exit with the verdict. Further options go to pytest as they are."""
+    # What is wrong is found before anything starts.
+    given = clock_of(clock) if clock is not None else None
     config = _project()
-    assemble.load_original(config)  # wrong files are found before anything starts
+    assemble.load_original(config)
     spec = config.load_stack()
+    selection = [*(("-k", select) if select is not None else ()), *context.args]
     progress = Progress()
+    if selection:
+        refuse_empty_selection(config, selection)
     ensure_engine(progress, config.root / assemble.CACHE)
     components = assemble.profile_components(spec, config.gate.profile)
     assemble.resolve_images(config, spec, components, progress)
     count = stacks or config.gate.stacks
     folder = RunFolder.below(config.root / "out")
     arguments = ["-n", str(count), "--dist", "load"] if count > 1 else []
-    for name, value in (("--seed", seed), ("--clock", clock), ("-k", select)):
+    for name, value in (("--seed", seed), ("--clock", clock)):
         arguments += [name, str(value)] if value is not None else []
-    factor = clock if clock is not None else f"{config.clock.factor:g}"
-    clock_words = "real" if factor in ("real", "1") else f"÷{factor}"
+    used = given or config.clock
     progress.say(
-        f"alertdrill gate · {config.name} · clock {clock_words}"
+        f"alertdrill gate · {config.name}"
+        f" · clock {'real' if used.mode == 'real' else f'÷{used.factor:g}'}"
         f" · seed {config.gate.seed if seed is None else seed}"
         f" · {count} stack{'s' if count > 1 else ''}"
     )
-    code = run_gate(config, folder, [*arguments, *context.args], progress)
+    code = run_gate(config, folder, [*arguments, *selection], progress)
     if as_json and folder.verdict.exists():
         print(json.dumps(folder.read_verdict(), indent=2))
     raise typer.Exit(code)
@@ -200,7 +209,7 @@ def _print_status(as_json: bool) -> None:
     for c in components:
         where = ", ".join(f"{name} {_url(name, address)}" for name, address in c.urls.items())
         table.add_row(c.run_id, c.component, c.state, where)
-    Console(soft_wrap=True).print(table)
+    print_unfolded(Console(), table)
 
 
 def _url(port: str, address: str) -> str:
@@ -214,6 +223,7 @@ def main() -> None:
 
 def _guarded(command: Callable[..., object]) -> int:
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sigterm_interrupts()
     try:
         result = command(standalone_mode=False)
     except AlertdrillError as error:

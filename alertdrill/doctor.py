@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import docker
 from rich.console import Console
 from rich.table import Table
 
+from alertdrill.assemble import profile_components
 from alertdrill.errors import EngineUnavailable
+from alertdrill.report.terminal import print_unfolded
 from alertdrill.stack import debian, engine
 from alertdrill.stack.component import Image, StackSpec
+from alertdrill.stack.declared import selected
 from alertdrill.stack.images import ImageStore, Outlook, Prospect
 
-CORE = "core"
 _COLOURS = {
     Outlook.PRESENT: "green",
     Outlook.PULLABLE: "green",
@@ -26,14 +29,19 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One component, or one image that no component uses yet (then ``component`` is its name)."""
+    """One component, or one image that no component uses yet (then ``component`` is its name).
+
+    ``trouble``  the part of ``why`` that a registry answered, which other rows may share
+    ``needed``   the gate's profile runs it
+    """
 
     component: str
     image: str
     state: Outlook
     version: str
     why: str
-    core: bool
+    trouble: str | None
+    needed: bool
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,10 @@ class Diagnosis:
 
     @property
     def can_gate(self) -> bool:
-        """Whether the gate could run here: an engine, and every component of the core profile."""
-        core = [row for row in self.rows if row.core]
-        usable = all(row.state is not Outlook.UNAVAILABLE for row in core)
-        return self.engine_ok and bool(core) and usable
+        """Whether the gate could run here: an engine, and every component of its profile."""
+        needed = [row for row in self.rows if row.needed]
+        usable = all(row.state is not Outlook.UNAVAILABLE for row in needed)
+        return self.engine_ok and bool(needed) and usable
 
     @property
     def not_verified(self) -> tuple[tuple[str, str], ...]:
@@ -82,32 +90,48 @@ class Diagnosis:
         console.print(f"engine: {self.engine}", markup=False, highlight=False, soft_wrap=True)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("component", "state", "version", "from"):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading)
         for row in self.rows:
             state = f"[{_COLOURS[row.state]}]{row.state}[/]"
             told = "see below" if row.state is Outlook.UNAVAILABLE else row.why
             table.add_row(row.component, state, row.version, told)
-        console.print(table)
-        for what, why in self.not_verified:
-            console.print(
-                f"not verified: {what}: {why}", markup=False, highlight=False, soft_wrap=True
-            )
+        print_unfolded(console, table)
+        for line in self._not_verified_lines():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         answer = "can run here" if self.can_gate else "can NOT run here"
         console.print(f"the gate {answer}", markup=False, highlight=False)
 
+    def _not_verified_lines(self) -> Iterator[str]:
+        """What a registry answered is told once, with the first image that it concerns."""
+        told: set[str] = set()
+        for row in self.rows:
+            if row.state is not Outlook.UNAVAILABLE:
+                continue
+            why = row.why
+            if row.trouble is not None and row.trouble in told:
+                why = why.replace(row.trouble, "for the same reason")
+            elif row.trouble is not None:
+                told.add(row.trouble)
+            yield f"not verified: everything that needs {row.component}: {why}"
 
-def diagnose(spec: StackSpec, project_root: Path, cache_dir: Path) -> Diagnosis:
-    """Look, and change nothing. Asks the engine and, through it, each image registry once."""
+
+def diagnose(spec: StackSpec, profile: str, project_root: Path, cache_dir: Path) -> Diagnosis:
+    """Look, and change nothing. Asks the engine and, through it, each image registry once.
+
+    ``profile`` is the gate's. Raises UsageError when it isn't declared.
+    """
+    needed = frozenset(selected(spec, profile_components(spec, profile)))
     images = _images(spec)
     try:
         client = engine.connect()
     except EngineUnavailable as error:
         prospects = [_without_engine(image) for image in images.values()]
         why = engine.remedy() if engine.can_start() else str(error)
-        return Diagnosis(f"none; {why}", engine.can_start(), _rows(spec, prospects))
+        return Diagnosis(f"none; {why}", engine.can_start(), _rows(spec, needed, prospects))
     with_client = ImageStore(client, project_root, cache_dir, spec.images)
     try:
-        return Diagnosis(_described(client), True, _rows(spec, with_client.plan(images.values())))
+        rows = _rows(spec, needed, with_client.plan(images.values()))
+        return Diagnosis(_described(client), True, rows)
     finally:
         client.close()
 
@@ -123,9 +147,8 @@ def _images(spec: StackSpec) -> dict[str, Image]:
     }
 
 
-def _rows(spec: StackSpec, prospects: list[Prospect]) -> tuple[Row, ...]:
+def _rows(spec: StackSpec, needed: frozenset[str], prospects: list[Prospect]) -> tuple[Row, ...]:
     by_image = {prospect.image.name: prospect for prospect in prospects}
-    core = set(spec.profiles.get(CORE, ()))
     named = [(component.name, component.image) for component in spec.components]
     used = {image for _, image in named}
     named += [(name, name) for name in by_image if name not in used]
@@ -136,7 +159,8 @@ def _rows(spec: StackSpec, prospects: list[Prospect]) -> tuple[Row, ...]:
             by_image[image].outlook,
             by_image[image].version,
             by_image[image].why,
-            component in core,
+            by_image[image].trouble,
+            component in needed,
         )
         for component, image in named
     )

@@ -262,9 +262,12 @@ class _Experiment:
                         f"no traffic met {self.drill.fault.name} in {since:.1f} s",
                     )
             self._demand_valid(load, self._injected_at)
-            undecided = [case.alert for case in self.cases if not case.is_decided(now)]
-            if undecided:
-                self._tell(f"+{since:.0f} s, awaiting {', '.join(undecided)}")
+            undecided = [case for case in self.cases if not case.is_decided(now)]
+            awaited = [case.alert for case in undecided if case.role is not Role.QUIET]
+            if awaited:
+                self._tell(f"+{since:.0f} s, awaiting {', '.join(awaited)}")
+            elif undecided:
+                self._tell(f"+{since:.0f} s, watching that nothing else fires")
             return not undecided
 
         eventually(

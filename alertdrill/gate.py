@@ -8,12 +8,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from alertdrill.config import Config
+from alertdrill.config import Clock, Config
+from alertdrill.errors import AlertdrillError, UsageError
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
 from alertdrill.shield import signals_forwarded
@@ -25,6 +29,68 @@ RUN_FOLDER_ENV = "ALERTDRILL_RUN_FOLDER"
 GATE_PID_ENV = "ALERTDRILL_GATE_PID"
 EXIT_USAGE = 2
 LOG_LINES_SHOWN = 30
+# In a log without a terminal, how often a stack says what its drill is at.
+DRILL_LINES_EVERY_S = 10.0
+SELECTION_TIMEOUT_S = 120.0
+PYTEST_OPTIONS = ("-p", "no:locust", "-p", "no:cacheprovider", "-q")
+PYTEST_USAGE_ERROR = 4
+PYTEST_NOTHING_SELECTED = 5
+
+
+def clock_of(text: str) -> Clock:
+    """``real`` or a factor from 1 to 600. Raises UsageError."""
+    try:
+        return Clock(factor=1 if text == "real" else float(text))
+    except ValueError as error:
+        raise UsageError(f"--clock takes 'real' or a factor from 1 to 600, not {text!r}") from error
+
+
+def refuse_empty_selection(config: Config, arguments: Sequence[str]) -> None:
+    """Raise UsageError, with the names that there are, when ``arguments`` select no drill.
+
+    Only collects: leaves nothing in the project.
+    """
+    with tempfile.TemporaryDirectory(prefix="alertdrill-selection-") as scratch:
+        code, output, _ = _collect(config, arguments, RunFolder(Path(scratch, "selected")))
+        words = shlex.join(arguments)
+        if code == PYTEST_USAGE_ERROR:
+            last = output.strip().splitlines()[-1].removeprefix("ERROR: ")
+            raise UsageError(f"`{words}` is nothing that pytest understands: {last}")
+        if code == PYTEST_NOTHING_SELECTED:
+            _, _, titles = _collect(config, (), RunFolder(Path(scratch, "all")))
+            raise UsageError(
+                f"`{words}` selects no drill; there are: {', '.join(titles) or 'none'}"
+            )
+
+
+def _collect(
+    config: Config, arguments: Sequence[str], folder: RunFolder
+) -> tuple[int, str, list[str]]:
+    """What pytest would run: its exit code, its output and the drills' titles."""
+    command = [
+        *(sys.executable, "-m", "pytest", *(str(path) for path in config.gate.drills)),
+        *(*PYTEST_OPTIONS, "--collect-only", *arguments),
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=config.root,
+            env=os.environ | {RUN_FOLDER_ENV: str(folder.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=SELECTION_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AlertdrillError(
+            f"`{shlex.join(command)}` was ended after {SELECTION_TIMEOUT_S:.0f} s: the drills "
+            "can't be listed"
+        ) from error
+    titles = [plan["title"] for plan in folder.planned().values()]
+    return done.returncode, done.stdout, titles
 
 
 def run_gate(
@@ -37,7 +103,7 @@ def run_gate(
     folder.ensure()
     command = [
         *(sys.executable, "-m", "pytest", *(str(path) for path in config.gate.drills)),
-        *("-p", "no:locust", "-p", "no:cacheprovider", "--tb=short", "-q"),
+        *(*PYTEST_OPTIONS, "--tb=short"),
         f"--junitxml={folder.path / 'junit.xml'}",
         f"--alluredir={folder.path / 'allure-results'}",
         *arguments,
@@ -70,7 +136,8 @@ def _follow(process: subprocess.Popen[bytes], folder: RunFolder, progress: Progr
             rows, offset = read_progress(folder.timeline, offset)
             for subject, what in rows:
                 if subject not in running:
-                    running[subject] = tasks.enter_context(progress.task(f"stack {subject}"))
+                    task = progress.task(f"stack {subject}", every_s=DRILL_LINES_EVERY_S)
+                    running[subject] = tasks.enter_context(task)
                 running[subject].update(what)
             for drill in folder.drills():
                 if drill["id"] not in shown:

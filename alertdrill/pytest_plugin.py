@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -31,18 +30,19 @@ from alertdrill.assemble import (
     resolve_images,
 )
 from alertdrill.bench import Bench
-from alertdrill.config import FILE_NAME, Clock, Config, find_root, load_config
+from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
 from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
-from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV
+from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV, clock_of
 from alertdrill.lifeline import die_with_parent
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
+from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
@@ -63,14 +63,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--seed", type=int, help="seed of faults and load [alertdrill.toml]")
     group.addoption("--profile", help="the components to start [alertdrill.toml]")
-
-
-def clock_of(text: str) -> Clock:
-    """``real`` or a factor from 1 to 600. Raises UsageError."""
-    try:
-        return Clock(factor=1 if text == "real" else float(text))
-    except ValueError as error:
-        raise UsageError(f"--clock takes 'real' or a factor from 1 to 600, not {text!r}") from error
 
 
 @dataclass
@@ -122,7 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # A parent in the background may have left it ignored, and the gate sends it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not worker:
-        _stop_on_sigterm()
+        sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))
 
 
@@ -140,16 +132,6 @@ class _Failures:
         if report.failed:
             last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
             self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
-
-
-def _stop_on_sigterm() -> None:
-    """A terminated session unwinds like an interrupted one: faults healed, stacks removed."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, interrupt)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -175,7 +157,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append((DRILL_PROPERTY, drill.id))
     if session is None or not drills:
         return
-    session.folder.add_plan(session.worker or "main", plan)
+    # Only asked what there is, pytest leaves nothing; but the gate asks too, in a folder of its own.
+    if RUN_FOLDER_ENV in os.environ or not config.getoption("collectonly"):
+        session.folder.add_plan(session.worker or "main", plan)
     try:
         _refuse_equal_titles(drills)
         known = load_original(session.config).alerts
@@ -323,7 +307,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if known is None or known.worker:
         return
     folder = known.folder
-    if not folder.planned():
+    if not folder.planned() or session.config.getoption("collectonly"):
         return
     document = write_verdict(
         folder,

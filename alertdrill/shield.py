@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -20,17 +22,10 @@ def signals_deferred() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-
-    def remember(number: int, _: FrameType | None) -> None:
-        arrived.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, remember) for number in numbers}
     try:
-        yield
+        with _handled(arrived.append):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
 
@@ -40,12 +35,29 @@ def signals_forwarded(pid: int) -> Iterator[None]:
     """Pass SIGINT and SIGTERM on as SIGINT, to the whole group of ``pid``: every worker heals its
     fault and removes its stack by itself, and at the same time."""
 
-    def forward(_: int, __: FrameType | None) -> None:
+    def forward(_: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGINT)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, forward) for number in numbers}
+    with _handled(forward):
+        yield
+
+
+def sigterm_interrupts() -> None:
+    """From now on SIGTERM is a KeyboardInterrupt, so that a terminated process unwinds like an
+    interrupted one. A handler that someone else has set stays."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextlib.contextmanager
+def _handled(handle: Callable[[int], None]) -> Iterator[None]:
+    """``handle`` gets the number of every signal that would stop the process in the block."""
+    before = {number: signal.signal(number, lambda n, _: handle(n)) for number in STOPPING}
     try:
         yield
     finally:

@@ -25,19 +25,26 @@ class _NetworkFault(Fault):
     ``service``    the name of the proxy
     ``seen_from``  the container that proves it; needs python3
     ``client``     the container whose traffic is meant to meet it; needs python3
+    ``speaks``     the protocol of the service; None: what is at home at its port (PostgreSQL,
+                   Redis, else HTTP)
     """
 
     service: str
     seen_from: str = field(default="http-faults", kw_only=True)
     client: str = field(kw_only=True)
+    speaks: vantage.Protocol | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
         return f"{type(self).__name__.lower()}({self.service})"
 
     def _look(self, stack: Target, timeout_s: float = CONNECT_TIMEOUT_S) -> vantage.RoundTrip:
-        port = toxiproxy(stack).proxy(self.service).port
-        return vantage.round_trip(stack, self.seen_from, self.service, PROXY, port, timeout_s)
+        proxy = toxiproxy(stack).proxy(self.service)
+        upstream_port = int(proxy.upstream.rpartition(":")[2])
+        speaks = self.speaks or vantage.protocol_at(upstream_port)
+        return vantage.round_trip(
+            stack, self.seen_from, self.service, PROXY, proxy.port, timeout_s, speaks
+        )
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Refuse(_NetworkFault):
     """New connections to ``service`` are refused, established ones are closed.
 
     Proven by: a TCP connect to the proxy, from ``seen_from``, is refused. Counted: failed
-    connects of ``client``, as its kernel counts them.
+    connects of ``client``, as its kernel counts them; those to other hosts are among them, so a
+    client that fails elsewhere all the time seems to meet the fault.
     """
 
     def inject(self, stack: Target) -> None:

@@ -16,11 +16,36 @@ from alertdrill.faults.contract import Target
 
 PROBE_HEADER = "X-Alertdrill-Probe"
 
-# What a service answers to before anyone has logged in.
-_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
-_PING = b"PING\r\n"
-_GET = f"GET / HTTP/1.0\r\nHost: probe\r\n{PROBE_HEADER}: clean\r\n\r\n".encode()
-_OPENINGS = {"postgres": _SSL_REQUEST, "redis": _PING}
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a server is made to answer before anyone has logged in.
+
+    ``opening``       what a client sends first
+    ``ports``         where servers of this protocol listen unless told otherwise
+    ``until_closed``  the server ends the connection when its answer is complete: read to the end
+    """
+
+    name: str
+    opening: bytes
+    ports: frozenset[int] = frozenset()
+    until_closed: bool = False
+
+
+# SSLRequest, which PostgreSQL answers with one byte.
+POSTGRESQL = Protocol("PostgreSQL", bytes.fromhex("0000000804d2162f"), frozenset({5432}))
+REDIS = Protocol("Redis", b"PING\r\n", frozenset({6379}))
+HTTP = Protocol(
+    "HTTP",
+    f"GET / HTTP/1.0\r\nHost: probe\r\n{PROBE_HEADER}: clean\r\n\r\n".encode(),
+    until_closed=True,
+)
+
+
+def protocol_at(port: int) -> Protocol:
+    """What a server at ``port`` is expected to speak; HTTP where no other protocol is at home."""
+    return next((p for p in (POSTGRESQL, REDIS) if port in p.ports), HTTP)
+
 
 # The bytes of finished probes are written down where the probe ran, so that whoever counts
 # traffic can leave them out.
@@ -158,15 +183,24 @@ class HttpAnswer:
 
 
 def round_trip(
-    stack: Target, seen_from: str, service: str, host: str, port: int, timeout_s: float
+    stack: Target,
+    seen_from: str,
+    service: str,
+    host: str,
+    port: int,
+    timeout_s: float,
+    speaks: Protocol | None = None,
 ) -> RoundTrip:
-    """Connect to ``host:port``, open ``service``'s protocol, wait for its first answer."""
-    opening = _OPENINGS.get(service, _GET)
+    """Connect to ``host:port``, open the protocol of ``service``, wait for its first answer.
+
+    ``speaks`` None: what is expected at ``port``.
+    """
+    protocol = protocol_at(port) if speaks is None else speaks
     question = {
         "host": host,
         "port": port,
-        "opening": opening.hex(),
-        "until_closed": opening is _GET,
+        "opening": protocol.opening.hex(),
+        "until_closed": protocol.until_closed,
         "timeout_s": timeout_s,
         "tally": _TALLY + service,
     }
@@ -184,7 +218,11 @@ def open_bytes(stack: Target, client: str, host: str, port: int) -> int:
 
 
 def refused_connections(stack: Target, client: str) -> int:
-    """TCP connects of ``client`` that failed so far (AttemptFails of RFC 4022)."""
+    """TCP connects of ``client`` that failed so far (AttemptFails of RFC 4022).
+
+    To wherever it connected: the kernel keeps no such count by destination, and a refused connect
+    is over too soon to be found among the open ones.
+    """
     code, output = stack.exec(client, ["cat", "/proc/net/snmp"])
     lines = [line.split() for line in output.splitlines() if line.startswith("Tcp:")]
     if code != 0 or len(lines) != 2 or "AttemptFails" not in lines[0]:

@@ -195,7 +195,9 @@ def _rule(place: Place, group: str, shared: Mapping[str, str]) -> AlertRule | Re
         promql.parse(expr)
     except ValueError as error:
         words = str(error).splitlines()[0]
-        raise entries["expr"].error(f"not PromQL: {words}") from None
+        kind = "alert" if "alert" in entries else "record"
+        name = entries[kind].text()
+        raise entries["expr"].error(f"{kind} {name}: not PromQL: {words}") from None
     labels = MappingProxyType({**shared, **_labels(entries.get("labels"))})
     if "record" in entries:
         for key in ("for", "keep_firing_for", "annotations"):

@@ -9,24 +9,22 @@ import re
 import stat
 import tarfile
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import docker
 from docker.errors import APIError, DockerException
-from docker.types.daemon import CancellableStream
-from requests import Response
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from alertdrill.errors import ImageUnavailable, UsageError
 from alertdrill.stack.component import Image
+from alertdrill.stack.engine import HangUp
 from alertdrill.stack.progress import Task
 
 SILENCE_TIMEOUT_S = 900
@@ -35,6 +33,9 @@ LOG_LINES_SHOWN = 30
 LABEL = "alertdrill.image"
 # Not zero: mitmproxy loads an addon when its file is newer than the epoch. 1 January 2020, UTC.
 FILE_TIME = 1_577_836_800
+_CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_CA_DEFAULT = "/etc/ssl/certs/ca-certificates.crt"
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _IGNORED_FOLDERS = frozenset(
     {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".git"}
 )
@@ -97,29 +98,48 @@ def context_tar(files: Iterable[ContextFile], extra: Mapping[str, bytes]) -> IO[
     return spool
 
 
-class Build:
-    """One run of the engine's builder, which ``cancel`` ends from another thread."""
+def argument_name(image: str) -> str:
+    """The build argument that carries a parent's tag: ``http-faults`` is ``HTTP_FAULTS``."""
+    return image.upper().replace("-", "_")
 
-    def __init__(self, client: docker.DockerClient, image: Image, tag: str, log: Path) -> None:
-        """``client`` must be this build's own: cancelling breaks its connection."""
+
+def ca_bundle(environment: Mapping[str, str] = os.environ) -> Path:
+    """The host's certificate authorities. Raises ImageUnavailable."""
+    candidates = [environment[name] for name in _CA_BUNDLES if environment.get(name)]
+    for candidate in (*candidates, _CA_DEFAULT):
+        if Path(candidate).is_file():
+            return Path(candidate)
+    raise ImageUnavailable(
+        "the host has no bundle of certificate authorities: install ca-certificates, or let "
+        "SSL_CERT_FILE name one"
+    )
+
+
+def proxy_arguments(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Build arguments for the proxies that the host uses, under both spellings of their names."""
+    found: dict[str, str] = {}
+    for name in _PROXY_VARIABLES:
+        value = environment.get(name, environment.get(name.lower()))
+        if value:
+            found |= {name: value, name.lower(): value}
+    return found
+
+
+class Build:
+    """One run of the engine's builder by ``client``, which ``line`` ends from another thread."""
+
+    def __init__(
+        self, client: docker.DockerClient, line: HangUp, image: Image, tag: str, log: Path
+    ) -> None:
         self._client = client
+        self._line = line
         self._image = image
         self._tag = tag
         self._log = log
-        self._cancelled = threading.Event()
-        self._response: Response | None = None
         self._step = "before the first step"
         self._last: deque[str] = deque(maxlen=LOG_LINES_SHOWN)
         self._layer: str | None = None
         self._stages: list[str] = []
-        client.api.hooks["response"].append(self._keep_response)
-
-    def cancel(self) -> None:
-        """End the build; the engine gives up on it when its client is gone."""
-        self._cancelled.set()
-        if self._response is not None:
-            with suppress(OSError, AttributeError, DockerException):
-                CancellableStream(iter(()), self._response).close()
 
     def run(self, context: IO[bytes], arguments: Mapping[str, str], task: Task) -> None:
         """Build and tag. Raises ImageUnavailable: the failing step, the last lines, the log."""
@@ -132,12 +152,12 @@ class Build:
                     log.flush()
                     self._note(line, task)
                     if time.monotonic() > deadline:
-                        self.cancel()
+                        self._line.cancel()
                         raise self._failed(f"it was stopped after {BUILD_TIMEOUT_S:.0f} s")
             except (DockerException, RequestException, HTTPError, OSError) as error:
                 log.write(f"{error}\n")
                 raise self._failed(str(error)) from error
-        if self._cancelled.is_set():
+        if self._line.is_cancelled:
             raise self._failed("it was cancelled")
         self._drop_stages()
 
@@ -176,9 +196,6 @@ class Build:
             self._layer = layer.group(1)
         elif not line.startswith(_NOISE):
             self._last.append(line)
-
-    def _keep_response(self, response: Response, *_: Any, **__: Any) -> None:
-        self._response = response
 
     def _drop_stages(self) -> None:
         """Remove what earlier stages left: gigabytes that no tag names."""

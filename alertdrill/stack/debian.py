@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from alertdrill.errors import AlertdrillError
+from alertdrill.errors import AlertdrillError, DeadlineExceeded
+from alertdrill.shield import signals_deferred
 from alertdrill.stack.progress import Task
+from alertdrill.wait import eventually
 
 INSTALL_TIMEOUT_S = 900.0
 ROOTFS_TIMEOUT_S = 900.0
+# mmdebstrap was seen to take 1.4 s to undo what it had begun.
+CLEAN_UP_S = 1.8
+KILLED_TIMEOUT_S = 10.0
 LOG_LINES_SHOWN = 10
 
 
@@ -27,18 +35,30 @@ def is_root_here() -> bool:
     return is_here() and os.geteuid() == 0
 
 
-def install(packages: Sequence[str], task: Task) -> None:
-    """Install packages without asking. Raises AlertdrillError with apt's last lines."""
+def install(packages: Sequence[str], task: Task, cancelled: threading.Event | None = None) -> None:
+    """Install packages without asking; ``cancelled``, once set, ends it.
+
+    Raises AlertdrillError with apt's last lines.
+    """
     # RUNLEVEL=1 keeps a package's script from starting its service: we choose its options.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    # An interrupted set-up may have left packages unpacked, and then apt refuses everything else.
+    repair = ["dpkg", "--configure", "-a"]
+    _run(repair, task, INSTALL_TIMEOUT_S, environment, cancelled=cancelled, may_fail=True)
     # One stale third-party list makes `update` fail while Debian's own lists are fine.
-    _run(["apt-get", "update", "-q"], task, INSTALL_TIMEOUT_S, environment, may_fail=True)
+    update = ["apt-get", "update", "-q"]
+    _run(update, task, INSTALL_TIMEOUT_S, environment, cancelled=cancelled, may_fail=True)
     words = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
-    _run(words, task, INSTALL_TIMEOUT_S, environment)
+    _run(words, task, INSTALL_TIMEOUT_S, environment, cancelled=cancelled)
 
 
-def make_rootfs(suite: str, tar: Path, task: Task) -> None:
-    """Write a minimal root file system of ``suite`` to ``tar``. Raises AlertdrillError."""
+def make_rootfs(
+    suite: str, tar: Path, task: Task, cancelled: threading.Event | None = None
+) -> None:
+    """Write a minimal root file system of ``suite`` to ``tar``; ``cancelled``, once set, ends it.
+
+    Raises AlertdrillError.
+    """
     missing = [
         package
         for package, there in {
@@ -50,9 +70,9 @@ def make_rootfs(suite: str, tar: Path, task: Task) -> None:
         if not there
     ]
     if missing:
-        install(missing, task)
+        install(missing, task, cancelled)
     words = ["mmdebstrap", "--variant=minbase", "--components=main", suite, str(tar)]
-    _run(words, task, ROOTFS_TIMEOUT_S, dict(os.environ))
+    _run(words, task, ROOTFS_TIMEOUT_S, dict(os.environ), cancelled=cancelled)
 
 
 def last_lines(text: str, count: int) -> str:
@@ -65,40 +85,60 @@ def _run(
     timeout_s: float,
     environment: dict[str, str],
     *,
+    cancelled: threading.Event | None = None,
     may_fail: bool = False,
 ) -> None:
     line = " ".join(words)
     task.update(line)
-    process = subprocess.Popen(
-        words,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        _end_session(process)
-        raise AlertdrillError(f"`{line}` was stopped after {timeout_s:.0f} s") from error
-    except BaseException:
-        _end_session(process)
-        raise
-    if process.returncode != 0 and not may_fail:
-        raise AlertdrillError(
-            f"`{line}` ended with code {process.returncode}:\n"
-            + last_lines(output, LOG_LINES_SHOWN)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+        try:
+            eventually(
+                lambda: process.poll() is not None,
+                timeout_s=timeout_s,
+                what="its end",
+                interval_s=0.1,
+                cancelled=cancelled,
+            )
+        except BaseException as error:
+            _end_session(process)
+            if isinstance(error, DeadlineExceeded):
+                raise AlertdrillError(f"`{line}` was ended: {error}") from error
+            raise
+        output.seek(0)
+        if process.returncode != 0 and not may_fail:
+            raise AlertdrillError(
+                f"`{line}` ended with code {process.returncode}:\n"
+                + last_lines(output.read(), LOG_LINES_SHOWN)
+            )
 
 
-def _end_session(process: subprocess.Popen[str]) -> None:
+def _end_session(process: subprocess.Popen[bytes]) -> None:
     """End the command and all that it started, with time to clean up (mounts of a chroot)."""
-    os.killpg(process.pid, signal.SIGTERM)
+
+    def ended() -> bool:
+        process.poll()  # a leader that nobody has waited for would count as alive
+        return not _signal_group(process.pid, 0)
+
+    with signals_deferred():
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(DeadlineExceeded):
+            eventually(ended, timeout_s=CLEAN_UP_S, what="its clean-up")
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait(timeout=KILLED_TIMEOUT_S)
+
+
+def _signal_group(leader: int, number: int) -> bool:
+    """Send a signal to all of the group; whether there was anybody."""
     try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        return False
+    return True

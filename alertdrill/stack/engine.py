@@ -8,11 +8,15 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException
+from docker.types.daemon import CancellableStream
+from requests import Response
 from requests.exceptions import RequestException
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable, StackError
@@ -60,6 +64,38 @@ def engine_errors(what: str) -> Iterator[None]:
         raise StackError(f"{what}: {error.explanation or error}") from error
     except (DockerException, RequestException) as error:
         raise StackError(f"{what}: the engine doesn't answer: {error}") from error
+
+
+class HangUp:
+    """Ends the answers that the engine streams to one client, from another thread.
+
+    The engine gives up on a pull or a build whose client is gone. ``client`` must be this call's
+    own: its connection breaks.
+    """
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self._cancelled = threading.Event()
+        self._response: Response | None = None
+        client.api.hooks["response"].append(self._keep_response)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """End the answer under way, and every later one as soon as it begins."""
+        self._cancelled.set()
+        self._close()
+
+    def _keep_response(self, response: Response, *_: Any, **__: Any) -> None:
+        self._response = response
+        if self.is_cancelled:  # while the request was on its way
+            self._close()
+
+    def _close(self) -> None:
+        if self._response is not None:
+            with contextlib.suppress(OSError, AttributeError, DockerException):
+                CancellableStream(iter(()), self._response).close()
 
 
 def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:

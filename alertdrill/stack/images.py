@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import io
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,25 +19,35 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from alertdrill.errors import AlertdrillError, DeadlineExceeded, ImageUnavailable, UsageError
+from alertdrill.errors import AlertdrillError, DeadlineExceeded, ImageUnavailable
+from alertdrill.shield import signals_deferred
 from alertdrill.stack import debian
 from alertdrill.stack.build import (
     BUILD_TIMEOUT_S,
     LABEL,
     Build,
+    argument_name,
+    ca_bundle,
     content_hash,
     context_files,
     context_tar,
     disk_full,
+    proxy_arguments,
 )
+from alertdrill.stack.catalogue import Catalogue
 from alertdrill.stack.component import Image
-from alertdrill.stack.engine import connect
+from alertdrill.stack.engine import HangUp, connect
 from alertdrill.stack.progress import Progress, Task
+from alertdrill.stack.registries import (
+    Registries,
+    official_version,
+    reason_of,
+    repository_and_tag,
+)
 from alertdrill.wait import eventually
 
 PARALLEL_BUILDS = 3
 PULL_SILENCE_S = 300
-REGISTRY_TIMEOUT_S = 20
 ENGINE_TIMEOUT_S = 60
 IMPORT_TIMEOUT_S = 300
 SUITE = "trixie"
@@ -45,9 +55,6 @@ SUITE = "trixie"
 ROOTFS_OFFICIAL = f"debian:{SUITE}-slim"
 ROOTFS_BUILT = f"alertdrill/rootfs:{SUITE}"
 BASE = "base"
-_CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-_CA_DEFAULT = "/etc/ssl/certs/ca-certificates.crt"
-_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 Source = Literal["local", "pulled", "built"]
 
@@ -77,12 +84,16 @@ class Outlook(StrEnum):
 
 @dataclass(frozen=True)
 class Prospect:
-    """One row of a plan: how ``image`` would be obtained, which version, and why so."""
+    """One row of a plan: how ``image`` would be obtained, which version, and why so.
+
+    ``trouble``  the part of ``why`` that the registry answered, which other images may share
+    """
 
     image: Image
     outlook: Outlook
     version: str
     why: str
+    trouble: str | None = None
 
 
 class ImageStore:
@@ -103,38 +114,19 @@ class ImageStore:
         self._client = client
         self._root = project_root
         self._cache = cache_dir
-        self._catalogue = {image.name: image for image in catalogue}
-        self._tags: dict[str, str] = {}
-        self._tags_lock = threading.Lock()
-        self._registries: dict[str, str | None] = {}
-        self._registries_lock = threading.Lock()
+        self._catalogue = Catalogue(catalogue, project_root)
+        self._registries = Registries()
         self._cancelled = threading.Event()
-        self._builds: set[Build] = set()
-        self._builds_lock = threading.Lock()
+        self._calls: set[HangUp] = set()
+        self._calls_lock = threading.Lock()
 
     def image(self, name: str) -> Image:
         """The declared image. Raises UsageError."""
-        if name not in self._catalogue:
-            raise UsageError(f"no image {name!r} is declared; there are {sorted(self._catalogue)}")
-        return self._catalogue[name]
+        return self._catalogue.image(name)
 
     def tag(self, image: Image) -> str:
-        """``alertdrill/<name>:<hash>`` of what ``image`` is built from, its parents included.
-
-        The same content gives the same tag anywhere. Read once per store. Raises UsageError.
-        """
-        with self._tags_lock:
-            return self._tag(image, ())
-
-    def _tag(self, image: Image, children: tuple[str, ...]) -> str:
-        if image.name in children:
-            raise UsageError(f"image {image.name} needs itself: {' needs '.join(children)}")
-        if image.name not in self._tags:
-            path = (*children, image.name)
-            parents = [self._tag(self.image(name), path) for name in image.needs]
-            digits = content_hash(context_files(self._root, image), parents)
-            self._tags[image.name] = f"alertdrill/{image.name}:{digits}"
-        return self._tags[image.name]
+        """What ``image`` is called when it is built: see ``Catalogue.tag``."""
+        return self._catalogue.tag(image)
 
     # --- obtaining -------------------------------------------------------------------------
 
@@ -162,43 +154,64 @@ class ImageStore:
         return [self._prospect(image) for image in images]
 
     def cancel(self) -> None:
-        """End all builds from another thread; their ``resolve`` raises ImageUnavailable."""
+        """End all that is under way, from another thread: ``resolve`` raises ImageUnavailable."""
         self._cancelled.set()
-        with self._builds_lock:
-            for build in self._builds:
-                build.cancel()
+        with self._calls_lock:
+            for call in self._calls:
+                call.cancel()
+
+    @contextmanager
+    def _calling(self, timeout_s: int, what: str) -> Iterator[tuple[docker.DockerClient, HangUp]]:
+        """A client of its own for a call that ``cancel`` ends; ``what`` was not done, then.
+
+        Raises ImageUnavailable when it was cancelled already.
+        """
+        client = connect(timeout_s)
+        line = HangUp(client)
+        try:
+            with self._calls_lock:
+                self._refuse_cancelled(what)
+                self._calls.add(line)
+            yield client, line
+        finally:
+            with self._calls_lock:
+                self._calls.discard(line)
+            client.close()
+
+    def _refuse_cancelled(self, what: str) -> None:
+        if self._cancelled.is_set():
+            raise ImageUnavailable(f"{what}: cancelled")
 
     def _prospect(self, image: Image) -> Prospect:
         found = self._local(image)
         if found is not None:
             return Prospect(image, Outlook.PRESENT, found.version, found.reference)
+        trouble = None
         if image.official is not None:
-            trouble = self._registry_trouble(image.official)
+            trouble = self._registries.trouble(image.official)
             if trouble is None:
                 version = official_version(image.official)
                 return Prospect(image, Outlook.PULLABLE, version, image.official)
         if image.buildable:
-            trouble = self._build_trouble()
-            if trouble is None:
+            if self._can_build():
                 return Prospect(image, Outlook.BUILDABLE, image.version, f"images/{image.name}/")
-            return Prospect(image, Outlook.UNAVAILABLE, image.version, trouble)
-        return Prospect(image, Outlook.UNAVAILABLE, image.version, self._unavailable(image))
+            trouble = self._registries.trouble(ROOTFS_OFFICIAL)
+            why = _no_rootfs(trouble)
+        else:
+            why = self._unavailable(image)
+        return Prospect(image, Outlook.UNAVAILABLE, image.version, why, trouble)
 
-    def _build_trouble(self) -> str | None:
+    def _can_build(self) -> bool:
         if BASE in self._catalogue and self._inspect(self.tag(self.image(BASE))) is not None:
-            return None
-        for reference in (ROOTFS_OFFICIAL, ROOTFS_BUILT):
-            if self._inspect(reference) is not None:
-                return None
-        trouble = self._registry_trouble(ROOTFS_OFFICIAL)
-        if debian.is_root_here() or trouble is None:
-            return None
-        return _no_rootfs(trouble)
+            return True
+        if any(self._inspect(reference) for reference in (ROOTFS_OFFICIAL, ROOTFS_BUILT)):
+            return True
+        return self._registries.trouble(ROOTFS_OFFICIAL) is None or debian.is_root_here()
 
     def _unavailable(self, image: Image) -> str:
         if image.official is None:
             return f"image {image.name} has no official image and nothing to build it from"
-        trouble = self._registry_trouble(image.official)
+        trouble = self._registries.trouble(image.official)
         return f"image {image.official} can't be pulled ({trouble}) and can't be built here"
 
     # --- present ---------------------------------------------------------------------------
@@ -231,7 +244,7 @@ class ImageStore:
     # --- pulled ----------------------------------------------------------------------------
 
     def _pulled(self, image: Image, progress: Progress) -> ResolvedImage | None:
-        if image.official is None or self._registry_trouble(image.official) is not None:
+        if image.official is None or self._registries.trouble(image.official) is not None:
             return None
         with progress.task(f"image {image.name}") as task:
             if not self._pull(image.official, task):
@@ -239,43 +252,24 @@ class ImageStore:
             return self._official(image, image.official, "pulled")
 
     def _pull(self, reference: str, task: Task) -> bool:
-        repository, tag = _split(reference)
-        client = connect(PULL_SILENCE_S)
+        repository, tag = repository_and_tag(reference)
+        what = f"{reference} was not pulled"
         try:
-            for event in client.api.pull(repository, tag=tag, stream=True, decode=True):
-                if "error" in event:
-                    raise APIError(str(event["error"]))
-                task.update(f"pull {event.get('status', '')} {event.get('progress', '')}")
+            with self._calling(PULL_SILENCE_S, what) as (client, _):
+                for event in client.api.pull(repository, tag=tag, stream=True, decode=True):
+                    if "error" in event:
+                        raise APIError(str(event["error"]))
+                    task.update(f"pull {event.get('status', '')} {event.get('progress', '')}")
         except (APIError, RequestException, HTTPError) as error:
+            self._refuse_cancelled(what)
             if "no space left on device" in str(error).lower():
                 raise disk_full(self._client, f"pulling {reference} stopped") from error
-            task.finish(f"can't be pulled: {_reason(error)}")
-            with self._registries_lock:
-                self._registries[_registry(reference)] = _reason(error)
+            task.finish(f"can't be pulled: {reason_of(error)}")
+            self._registries.failed(reference, reason_of(error))
             return False
-        finally:
-            client.close()
+        self._refuse_cancelled(what)
         task.finish(f"pulled {reference}")
         return True
-
-    def _registry_trouble(self, reference: str) -> str | None:
-        """Why ``reference`` can't be pulled, asked of the engine; a silent registry only once."""
-        registry = _registry(reference)
-        with self._registries_lock:
-            if self._registries.get(registry) is not None:
-                return self._registries[registry]
-            client = connect(REGISTRY_TIMEOUT_S)
-            try:
-                client.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
-            except (DockerException, RequestException, HTTPError) as error:
-                reason = _reason(error)
-                if not _is_about_the_image(reason):
-                    self._registries[registry] = reason
-                return reason
-            finally:
-                client.close()
-            self._registries[registry] = None
-            return None
 
     # --- built -----------------------------------------------------------------------------
 
@@ -295,10 +289,11 @@ class ImageStore:
                 for future in finished:
                     have[futures.pop(future)] = future.result()
         except BaseException:
-            self.cancel()
+            with signals_deferred():
+                self.cancel()
+                pool.shutdown(wait=True, cancel_futures=True)
             raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown()
 
     def _with_parents(
         self, missing: Iterable[Image], have: dict[str, ResolvedImage]
@@ -315,7 +310,7 @@ class ImageStore:
                 have[image.name] = local
                 continue
             found[image.name] = image
-            todo.extend(self.image(name) for name in image.needs)
+            todo.extend(self._catalogue.parents(image))
         compiled = {name for name, image in found.items() if "go" in (*image.needs, name)}
         return dict(sorted(found.items(), key=lambda pair: pair[0] not in compiled))
 
@@ -341,38 +336,25 @@ class ImageStore:
         if image.name == BASE:
             arguments["ROOTFS"] = self._rootfs(task)
             extra["ca-certificates.crt"] = ca_bundle().read_bytes()
-        for variable in _PROXY_VARIABLES:
-            value = os.environ.get(variable, os.environ.get(variable.lower()))
-            if value:
-                arguments[variable] = value
-                arguments[variable.lower()] = value
-        client = connect(ENGINE_TIMEOUT_S)
-        build = Build(client, image, tag, self._cache / "logs" / f"image-{image.name}.log")
-        with self._builds_lock:
-            if self._cancelled.is_set():
-                raise ImageUnavailable(f"image {image.name} was not built: cancelled")
-            self._builds.add(build)
-        try:
+        arguments |= proxy_arguments()
+        log = self._cache / "logs" / f"image-{image.name}.log"
+        not_built = f"image {image.name} was not built"
+        with self._calling(ENGINE_TIMEOUT_S, not_built) as (client, line):
             files = context_files(self._root, image)
             with context_tar(files, extra) as context:
                 # Its tag was taken earlier, and must not name what was edited since.
-                digits = content_hash(files, [self.tag(self.image(name)) for name in image.needs])
-                if not tag.endswith(f":{digits}"):
+                parents = [self.tag(parent) for parent in self._catalogue.parents(image)]
+                if not tag.endswith(f":{content_hash(files, parents)}"):
                     raise ImageUnavailable(
-                        f"image {image.name} was not built: its files changed in the meantime; "
-                        "run it again"
+                        f"{not_built}: its files changed in the meantime; run it again"
                     )
-                build.run(context, arguments, task)
-        finally:
-            with self._builds_lock:
-                self._builds.discard(build)
-            client.close()
+                Build(client, line, image, tag, log).run(context, arguments, task)
 
     def _rootfs(self, task: Task) -> str:
         for reference in (ROOTFS_OFFICIAL, ROOTFS_BUILT):
             if self._inspect(reference) is not None:
                 return reference
-        trouble = self._registry_trouble(ROOTFS_OFFICIAL)
+        trouble = self._registries.trouble(ROOTFS_OFFICIAL)
         if trouble is None and self._pull(ROOTFS_OFFICIAL, task):
             return ROOTFS_OFFICIAL
         if not debian.is_root_here():
@@ -380,7 +362,7 @@ class ImageStore:
         with tempfile.TemporaryDirectory(prefix="alertdrill-rootfs-") as folder:
             tar = Path(folder, "rootfs.tar")
             try:
-                debian.make_rootfs(SUITE, tar, task)
+                debian.make_rootfs(SUITE, tar, task, self._cancelled)
                 self._import(tar, task)
             except (AlertdrillError, DockerException, RequestException) as error:
                 if "no space left on device" in str(error).lower():
@@ -390,14 +372,11 @@ class ImageStore:
 
     def _import(self, tar: Path, task: Task) -> None:
         task.update(f"import {ROOTFS_BUILT}")
-        repository, tag = _split(ROOTFS_BUILT)
-        client = connect(IMPORT_TIMEOUT_S)
-        try:
-            client.api.import_image_from_file(
-                str(tar), repository, tag, changes=[f"LABEL {LABEL}=rootfs"]
-            )
-        finally:
-            client.close()
+        repository, tag = repository_and_tag(ROOTFS_BUILT)
+        what = f"{ROOTFS_BUILT} was not imported"
+        with self._calling(IMPORT_TIMEOUT_S, what) as (client, line), _Upload(tar, line) as upload:
+            client.api.import_image(upload, repository, tag, changes=[f"LABEL {LABEL}=rootfs"])
+        self._refuse_cancelled(what)
 
     @contextmanager
     def _locked(self, name: str, task: Task) -> Iterator[None]:
@@ -420,6 +399,20 @@ class ImageStore:
             yield
 
 
+class _Upload(io.FileIO):
+    """A file that can't be read any more once its ``line`` is cancelled: the engine, which gets
+    half of it, then makes nothing of it."""
+
+    def __init__(self, path: Path, line: HangUp) -> None:
+        super().__init__(path)
+        self._line = line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._line.is_cancelled:
+            raise ImageUnavailable(f"{self.name} was not sent to the end: cancelled")
+        return super().read(-1 if size is None else size)
+
+
 def remove_built(client: docker.DockerClient) -> int:
     """Remove every image that was built here and that no container uses: how many went.
 
@@ -437,51 +430,6 @@ def remove_built(client: docker.DockerClient) -> int:
         if gone == 0:
             return removed
         removed += gone
-
-
-def argument_name(image: str) -> str:
-    """The build argument that carries a parent's tag: ``http-faults`` is ``HTTP_FAULTS``."""
-    return image.upper().replace("-", "_")
-
-
-def ca_bundle(environment: Mapping[str, str] = os.environ) -> Path:
-    """The host's certificate authorities. Raises ImageUnavailable."""
-    candidates = [environment[name] for name in _CA_BUNDLES if environment.get(name)]
-    for candidate in (*candidates, _CA_DEFAULT):
-        if Path(candidate).is_file():
-            return Path(candidate)
-    raise ImageUnavailable(
-        "the host has no bundle of certificate authorities: install ca-certificates, or let "
-        "SSL_CERT_FILE name one"
-    )
-
-
-def official_version(reference: str) -> str:
-    """What the tag says: ``prom/prometheus:v3.5.0`` is 3.5.0, ``redis:8-bookworm`` is 8."""
-    tag = _split(reference)[1]
-    return tag.removeprefix("v").partition("-")[0]
-
-
-def _split(reference: str) -> tuple[str, str]:
-    name = reference.partition("@")[0]
-    repository, colon, tag = name.rpartition(":")
-    return (repository, tag) if colon and "/" not in tag else (name, "latest")
-
-
-def _registry(reference: str) -> str:
-    first, slash, _ = reference.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker"
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "explanation", None) or str(error)
-    return str(text).strip().splitlines()[0][:200] if str(text).strip() else type(error).__name__
-
-
-def _is_about_the_image(reason: str) -> bool:
-    """The registry answered, and doesn't have this one (or not for everybody)."""
-    words = ("not found", "manifest unknown", "access denied", "unauthorized", "name unknown")
-    return any(word in reason.lower() for word in words)
 
 
 def _no_rootfs(trouble: str | None) -> str:

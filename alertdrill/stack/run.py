@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import string
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import docker
 import httpx
@@ -29,19 +27,19 @@ from alertdrill.errors import (
     ComponentNotReady,
     DeadlineExceeded,
     StackError,
-    UsageError,
 )
 from alertdrill.shield import signals_deferred
 from alertdrill.stack.component import Component, StackSpec
+from alertdrill.stack.declared import LOOPBACK, PORTS_LABEL, Blueprint, selected
 from alertdrill.stack.engine import engine_errors
-from alertdrill.stack.leftovers import COMPONENT_LABEL, RUN_LABEL, remove_run
+from alertdrill.stack.leftovers import RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
 from alertdrill.stack.reaper import Reaper
 from alertdrill.wait import eventually
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["KEPT_LABEL", "LOOPBACK", "PORTS_LABEL", "Stack", "Started", "new_run_id"]
+
 KEPT_LABEL = "alertdrill.kept"
-PORTS_LABEL = "alertdrill.ports"
 LOG_LINES_SHOWN = 30
 ENGINE_TIMEOUT_S = 30
 PORT_TRIES = 4
@@ -97,10 +95,8 @@ class Stack:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._run_id = run_id or new_run_id()
-        self._components = _selected(spec, components)
+        self._components = selected(spec, components)
         self._images = images
-        self._root = project_root
-        self._overlay = overlay
         self._log_dir = log_dir
         self._keep = keep
         self._tell = tell
@@ -112,7 +108,15 @@ class Stack:
         self._reaper: Reaper | None = None
         self._stopped = False
         self.secrets = {name: secrets.token_urlsafe(24) for name in spec.secrets}
-        self._values = dict(values or {}) | self.secrets
+        self._blueprint = Blueprint(
+            run_id=self._run_id,
+            images=images,
+            beside=self._components,
+            labels=self._labels(),
+            roots=tuple(root for root in (overlay, project_root) if root is not None),
+            values=dict(values or {}) | self.secrets,
+            timeout_s=ENGINE_TIMEOUT_S,
+        )
         self.started: list[Started] = []
         testcontainers_config.ryuk_disabled = True  # the reaper needs no image of its own
         self._client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
@@ -318,7 +322,7 @@ class Stack:
             if self._cancelled.is_set():
                 raise StackError(f"{component.name} was not started: the stack is being stopped")
             ports = {name: self._ports.pick() for name in component.ports}
-            container = self._declared(component, ports)
+            container = self._blueprint.container(component, self._network, ports)
             with self._lock:
                 self._running[component.name] = _Running(component, container, ports)
             try:
@@ -332,66 +336,6 @@ class Stack:
                     ) from error
                 with contextlib.suppress(NotFound):
                     container.stop()
-
-    def _declared(self, component: Component, ports: Mapping[str, int]) -> DockerContainer:
-        if component.image not in self._images:
-            raise StackError(
-                f"{component.name} needs image {component.image!r}, which wasn't resolved"
-            )
-        container = DockerContainer(
-            self._images[component.image],
-            docker_client_kw={"timeout": ENGINE_TIMEOUT_S},
-            name=f"alertdrill-{self._run_id}-{component.name}",
-            env={k: self._fill_in(v) for k, v in self._environment(component).items()},
-            network=self._network,
-            network_aliases=[component.name],
-        )
-        # Its typing knows host ports only; the engine takes an address with each as well.
-        bindings: dict[str, Any] = {
-            f"{component.ports[name]}/tcp": (LOOPBACK, number) for name, number in ports.items()
-        }
-        container.ports = bindings
-        if component.command is not None:
-            container.with_command([self._fill_in(word) for word in component.command])
-        for path, size in component.tmpfs.items():
-            container.with_tmpfs_mount(path, f"size={size}")
-        for path, source in component.files.items():
-            container.with_copy_into_container(self._source(source), path)
-        options: dict[str, Any] = {
-            "labels": self._labels()
-            | {
-                COMPONENT_LABEL: component.name,
-                PORTS_LABEL: ",".join(f"{n}={p}" for n, p in component.ports.items()),
-            },
-            "hostname": component.name,
-            "extra_hosts": dict(component.extra_hosts),
-        }
-        if component.entrypoint is not None:
-            options["entrypoint"] = list(component.entrypoint)
-        if component.memory_mb is not None:
-            options["mem_limit"] = f"{component.memory_mb}m"
-        if component.user is not None:
-            options["user"] = component.user
-        return container.with_kwargs(**options)
-
-    def _environment(self, component: Component) -> dict[str, str]:
-        environment = dict(component.environment)
-        for peer, more in component.environment_beside.items():
-            if peer in self._components:
-                environment.update(more)
-        return environment
-
-    def _fill_in(self, text: str) -> str:
-        try:
-            return string.Template(text).substitute(self._values)
-        except (KeyError, ValueError) as error:
-            raise UsageError(f"{text!r} names a value that the stack hasn't: {error}") from error
-
-    def _source(self, path: str) -> Path:
-        for root in (self._overlay, self._root):
-            if root is not None and (root / path).exists():
-                return root / path
-        raise UsageError(f"the stack copies {path!r} into a container, but there is no such file")
 
     def _not_ready(self, component: str, seen: str, begun: float) -> AlertdrillError:
         ready = self._get(component).component.ready
@@ -410,31 +354,3 @@ class Stack:
                 return str(self.container(component).logs(tail=lines).decode(errors="replace"))
         except StackError as error:
             return f"(no log: {error})"
-
-
-def _selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:
-    """The components called ``names`` and all that they depend on, in declared order."""
-    known = {component.name: component for component in spec.components}
-    chosen: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop()
-        if name not in known:
-            raise UsageError(f"no component {name!r} is declared; there are {sorted(known)}")
-        if name not in chosen:
-            chosen.add(name)
-            todo.extend(known[name].depends_on)
-    selected = {name: component for name, component in known.items() if name in chosen}
-    _refuse_cycles(selected)
-    return selected
-
-
-def _refuse_cycles(components: Mapping[str, Component]) -> None:
-    done: set[str] = set()
-    left = set(components)
-    while left:
-        free = {name for name in left if done.issuperset(components[name].depends_on)}
-        if not free:
-            raise UsageError(f"these components depend on each other in a circle: {sorted(left)}")
-        done |= free
-        left -= free

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from alertdrill.errors import UsageError
+from alertdrill.gate import clock_of
+from chaos.test_drills import DRILLS
 from tests.cli.project import copy_project, run
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -97,10 +101,15 @@ def test_a_table_that_cannot_be_imported(project: Path) -> None:
 
 
 def test_an_expression_that_is_not_promql(project: Path) -> None:
-    edit(project / "monitoring/alerts.yml", "> 0.05\n        for", "> > 0.05\n        for")
+    alerts = project / "monitoring/alerts.yml"
+    edit(alerts, "> 0.05\n        for", "> > 0.05\n        for")
     result = run(project, "gate", environment=NO_ENGINE)
     assert result.returncode == 2
-    assert "monitoring/alerts.yml:" in one_sentence(result.stderr)
+    text = alerts.read_text(encoding="utf-8").partition("> > 0.05")[0]
+    name = text.rpartition("- alert: ")[2].splitlines()[0]
+    line = text.rpartition("expr:")[0].count("\n") + 1
+    words = f"monitoring/alerts.yml:{line}: alert {name}: not PromQL: "
+    assert words in one_sentence(result.stderr)
 
 
 def test_no_docker_engine(project: Path) -> None:
@@ -114,6 +123,54 @@ def test_doctor_says_that_the_gate_cannot_run_without_an_engine(project: Path) -
     result = run(project, "doctor", environment=NO_ENGINE)
     assert result.returncode == 1
     assert "the gate can NOT run here" in result.stdout
+
+
+def test_a_gate_on_a_clock_that_is_none(project: Path) -> None:
+    result = run(project, "gate", "--clock", "foo", environment=NO_ENGINE)
+    assert result.returncode == 2
+    said = one_sentence(result.stderr)
+    assert said == "UsageError: --clock takes 'real' or a factor from 1 to 600, not 'foo'"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("text", ["0", "0.9", "601", "nan", "inf", "-60", ""])
+def test_a_clock_out_of_range_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="takes 'real' or a factor from 1 to 600"):
+        clock_of(text)
+
+
+@pytest.mark.parametrize(("text", "factor"), [("real", 1), ("1", 1), ("2.5", 2.5), ("600", 600)])
+def test_a_clock_in_range(text: str, factor: float) -> None:
+    assert clock_of(text).factor == factor
+
+
+def test_a_selection_without_a_drill(project: Path) -> None:
+    latest = project / "out/latest"
+    latest.parent.mkdir()
+    latest.symlink_to("an-earlier-run")
+    result = run(project, "gate", "-k", "nomatch", environment=NO_ENGINE)
+    assert result.returncode == 2
+    said = one_sentence(result.stderr)
+    assert said.startswith("UsageError: `-k nomatch` selects no drill; there are: no fault, ")
+    for drill in DRILLS:
+        assert drill.title in said
+    assert "\n" not in said
+    assert os.listdir(latest.parent) == ["latest"]
+    assert os.readlink(latest) == "an-earlier-run"
+
+
+def test_a_selection_that_is_no_expression(project: Path) -> None:
+    result = run(project, "gate", "-k", "killed and", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "`-k 'killed and'` is nothing that pytest understands" in one_sentence(result.stderr)
+    assert not (project / "out").exists()
+
+
+def test_a_selection_with_a_drill_goes_on_to_the_engine(project: Path) -> None:
+    result = run(project, "gate", "-k", "killed", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert "DOCKER_HOST names it" in one_sentence(result.stderr)
+    assert not (project / "out").exists(), "nothing ran, so there is nothing to look at"
 
 
 def test_a_clock_that_is_none(project: Path) -> None:

@@ -21,17 +21,20 @@ import pytest
 from docker.errors import APIError, ImageNotFound
 
 from alertdrill.errors import ImageUnavailable, UsageError
-from alertdrill.stack import images as module
-from alertdrill.stack.build import FILE_TIME, context_files, context_tar, disk_full
-from alertdrill.stack.component import Image
-from alertdrill.stack.images import (
-    ImageStore,
-    Outlook,
+from alertdrill.stack import registries
+from alertdrill.stack.build import (
+    FILE_TIME,
     argument_name,
     ca_bundle,
-    official_version,
+    context_files,
+    context_tar,
+    disk_full,
+    proxy_arguments,
 )
+from alertdrill.stack.component import Image
+from alertdrill.stack.images import ImageStore, Outlook
 from alertdrill.stack.progress import Progress
+from alertdrill.stack.registries import Registries, official_version
 from fixtures.images import IMAGES
 
 PROJECT = Path(__file__).parents[2]
@@ -159,6 +162,11 @@ def test_the_bundle_of_authorities_is_the_one_that_the_environment_names(tmp_pat
     assert ca_bundle({"SSL_CERT_FILE": "/nowhere", "REQUESTS_CA_BUNDLE": str(mine)}) == mine
 
 
+def test_the_proxies_of_the_host_are_told_under_both_names() -> None:
+    told = proxy_arguments({"https_proxy": "http://p:1", "NO_PROXY": "", "HOME": "/root"})
+    assert told == {"HTTPS_PROXY": "http://p:1", "https_proxy": "http://p:1"}
+
+
 class _SilentEngine:
     """An engine whose way to every registry is dead, and that counts how often it was asked."""
 
@@ -183,13 +191,13 @@ class _SilentEngine:
     ids=["silent registry", "missing image"],
 )
 def test_a_silent_registry_is_asked_once(
-    project: Path, monkeypatch: pytest.MonkeyPatch, answer: str, asked: list[str]
+    monkeypatch: pytest.MonkeyPatch, answer: str, asked: list[str]
 ) -> None:
     engine = _SilentEngine(answer)
-    monkeypatch.setattr(module, "connect", lambda _timeout: engine)
-    store = ImageStore(None, project, project / ".cache", ())  # type: ignore[arg-type]
+    monkeypatch.setattr(registries, "connect", lambda _timeout: engine)
+    known = Registries()
     for reference in ("one.invalid/a:1", "one.invalid/b:1", "two.invalid/c:1"):
-        assert answer in str(store._registry_trouble(reference))
+        assert answer in str(known.trouble(reference))
     assert engine.asked == asked
 
 

@@ -19,7 +19,26 @@ def test_a_step_prints_its_first_word_and_its_result_with_seconds() -> None:
         task.finish("built x:1")
     first, last = stream.getvalue().splitlines()
     assert re.fullmatch(r" +\d+\.\d s  image x: step 1/2  COPY   \.", first)
-    assert re.fullmatch(r" +\d+\.\d s  image x: built x:1", last)
+    assert re.fullmatch(r" +\d+\.\d s  image x: built x:1 \(\d+\.\d s\)", last)
+
+
+def test_every_line_has_the_clock_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    progress = Progress(stream)
+    for subject in ("first", "second"):
+        now += 10
+        with progress.task(subject) as task:
+            now += 5
+            task.update("half way")
+            now += 1
+    assert stream.getvalue().splitlines() == [
+        "   15.0 s  first: half way",
+        "   16.0 s  first: done (6.0 s)",
+        "   31.0 s  second: half way",
+        "   32.0 s  second: done (6.0 s)",
+    ]
 
 
 def test_a_flood_of_updates_is_one_line_per_second() -> None:
@@ -28,6 +47,31 @@ def test_a_flood_of_updates_is_one_line_per_second() -> None:
         for number in range(1_000):
             task.update(f"step {number}")
     assert len(stream.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        (("+1 s, awaiting A, B", "+2 s, awaiting A, B", "+11 s, awaiting A, B"), 1),
+        (("+1 s, awaiting A, B", "+2 s, awaiting B", "+11 s, awaiting B"), 2),
+        (("step 1", "step 2", "step 3"), 2),
+    ],
+    ids=["only time passed", "one alert less", "numbers that count"],
+)
+def test_a_step_that_speaks_rarely_prints_news_only(
+    monkeypatch: pytest.MonkeyPatch, details: tuple[str, ...], told: int
+) -> None:
+    """One update each 6 s, one line each 10 s at most."""
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    with Progress(stream).task("stack 0", every_s=10) as task:
+        for detail in details:
+            task.update(detail)
+            now += 6
+        said = stream.getvalue().splitlines()
+    assert len(said) == told
+    assert said[-1].endswith(details[-1] if told == 2 else details[0])
 
 
 def test_the_last_update_of_a_flood_is_told_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +100,14 @@ def test_a_failed_step_says_so() -> None:
     stream = io.StringIO()
     with pytest.raises(RuntimeError), Progress(stream).task("image x"):
         raise RuntimeError
-    assert stream.getvalue().endswith("image x: failed\n")
+    assert "image x: failed (" in stream.getvalue()
+
+
+def test_an_interrupted_step_did_not_fail() -> None:
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), Progress(stream).task("image x"):
+        raise KeyboardInterrupt
+    assert "image x: interrupted (" in stream.getvalue()
 
 
 def test_on_a_terminal_results_stay_above_the_live_lines() -> None:
