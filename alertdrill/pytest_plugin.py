@@ -157,7 +157,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append((DRILL_PROPERTY, drill.id))
     if session is None or not drills:
         return
-    # Only asked what there is, pytest leaves nothing; but the gate asks too, in a folder of its own.
+    # Only asked what there is, pytest leaves nothing; the gate asks in a folder of its own.
     if RUN_FOLDER_ENV in os.environ or not config.getoption("collectonly"):
         session.folder.add_plan(session.worker or "main", plan)
     try:
