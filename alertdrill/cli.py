@@ -19,6 +19,7 @@ from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
 from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
 from alertdrill.report.folder import RunFolder
+from alertdrill.rules_cli import rules_app
 from alertdrill.report.terminal import print_unfolded
 from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.engine import connect, ensure_engine
@@ -40,6 +41,8 @@ one thing at a time, and proves that the alerts say so, in time and to the right
 
 Exit codes: 0 pass, 1 fail, 3 unknown (it could not be proven), 2 wrong usage or configuration.""",
 )
+
+app.add_typer(rules_app, name="rules")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProfileOption = Annotated[

@@ -22,10 +22,20 @@ Shape = tuple[object, ...]
 _COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 
 
+# The parser is recursive, and its stack is the process's: what is far deeper than this kills it.
+_MAX_NODES = 2_000
+
+
+class TooDeep(ValueError):
+    """The expression is PromQL, perhaps, but too long or too deep to be read here."""
+
+
 def parse(text: str) -> Expr:
-    """The tree of ``text``. Raises ValueError with the parser's own words."""
+    """The tree of ``text``. Raises TooDeep, or ValueError with the parser's own words."""
     if not text.strip():
         raise ValueError("the expression is empty")
+    if sum(text.count(char) for char in "(+-*/%^=<>{[") > _MAX_NODES:
+        raise TooDeep("it is too long or too deep to be judged here")
     return promql.parse(text)
 
 
