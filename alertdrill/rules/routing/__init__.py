@@ -1,0 +1,1 @@
+"""Where alerts go: the project's routes, grouping and inhibition, asked of a real Alertmanager."""
