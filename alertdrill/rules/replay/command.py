@@ -16,11 +16,6 @@ from alertdrill.config import FILE_NAME, find_root, load_config
 from alertdrill.errors import UsageError
 from alertdrill.rules.durations import format_ms, parse_ms
 from alertdrill.rules.model import DEFAULT_INTERVAL_S, RuleFile, load_prometheus, load_rules
-from alertdrill.rules.promtool import (
-    PrometheusImage,
-    find_prometheus,
-    find_promtool,
-)
 from alertdrill.rules.replay.answers import MAY_FIRE, QUIET, Answer, Options
 from alertdrill.rules.replay.expect import (
     Expectation,
@@ -30,14 +25,14 @@ from alertdrill.rules.replay.expect import (
 from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import Segments, load_segments
 from alertdrill.rules.replay.virtual import Compared, compare_with_live, virtual_verdicts
+from alertdrill.rules.testing.project import prometheus as find_prometheus
+from alertdrill.rules.testing.project import promtool as find_promtool
 from alertdrill.verdict import Verdict
 
-CACHE = ".cache"
 SCHEMA = 1
 
 
 def replay(
-    context: typer.Context,
     rules: Annotated[list[Path], typer.Argument(metavar="RULES", help="Rule files.")],
     segments: Annotated[
         Path, typer.Option(metavar="DIR", help="What live drills recorded: out/latest/segments.")
@@ -85,8 +80,6 @@ def replay(
     recorded = load_segments(segments, _metrics(rule_set, alerts))
     for expectation in expectations:
         recorded.drill_of(expectation.segment)
-    image = context.obj if isinstance(context.obj, PrometheusImage) else None
-    cache = (_root() or Path.cwd()) / CACHE
     errors = Console(stderr=True)
     for complaint in recorded.complaints:
         errors.print(str(complaint), style="yellow", highlight=False, soft_wrap=True)
@@ -95,8 +88,8 @@ def replay(
             rule_set,
             recorded,
             expectations,
-            prometheus=find_prometheus(cache, image),
-            promtool=find_promtool(cache, image),
+            prometheus=find_prometheus(),
+            promtool=find_promtool(),
             alerts=alerts,
             options=Options(healthy_s=healthy_s, trips=trips),
             tell=lambda words: status.update(f"replay {words}"),
