@@ -9,9 +9,9 @@ import importlib
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -20,6 +20,9 @@ from alertdrill.rules.durations import parse_ms
 from alertdrill.stack.component import StackSpec
 
 FILE_NAME = "alertdrill.toml"
+
+# A reason that a person gives: a sentence, and not an empty one.
+_Sentence = Annotated[str, Field(pattern=r"\S")]
 
 
 class _Strict(BaseModel):
@@ -71,13 +74,14 @@ class AlertExpectation(_Strict):
 
     ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification,
     and ``resolved_within`` from its end to the resolved notification. Rule and route together
-    may not need longer.
+    may not need longer. ``undrilled`` says why no drill fires it, where none does.
     """
 
     receiver: str
     labels: dict[str, str] = {}
     within: str
     resolved_within: str
+    undrilled: _Sentence | None = None
 
     @field_validator("within", "resolved_within")
     @classmethod
@@ -96,8 +100,14 @@ class AlertExpectation(_Strict):
         return parse_ms(self.resolved_within) / 1000
 
 
+class FaultNote(_Strict):
+    """``unnoticed`` says why no alert fires under a fault."""
+
+    unnoticed: _Sentence
+
+
 class Config(_Strict):
-    """The whole file."""
+    """The whole file. ``faults`` are called as in ``verdict.json``: ``latency(redis)``."""
 
     name: str
     stack: str = Field(pattern=r"^[\w.]+:\w+$")
@@ -106,6 +116,7 @@ class Config(_Strict):
     clock: Clock = Clock()
     gate: Gate = Gate()
     alerts: dict[str, AlertExpectation] = {}
+    faults: dict[str, FaultNote] = {}
     root: Path = Field(default=Path(), exclude=True)
 
     def path(self, relative: Path) -> Path:
@@ -127,6 +138,38 @@ class Config(_Strict):
         for alert in self.alerts:
             if alert not in known:
                 raise _at(path, ("alerts", alert), f"[alerts.{alert}]: no rule defines {alert}")
+
+    @property
+    def undrilled(self) -> dict[str, str]:
+        """Why no drill fires an alert, by its name."""
+        return {
+            name: alert.undrilled
+            for name, alert in self.alerts.items()
+            if alert.undrilled is not None
+        }
+
+    def refuse_stale_reasons(self, expected: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Raise UsageError for a reason that the drills contradict: an ``undrilled`` alert that
+        one of them fires, an ``unnoticed`` fault under which one of them does.
+
+        ``expected``: each drill's fault, and the alerts that must fire under it.
+        """
+        path = self.root / FILE_NAME
+        for fault, alerts in expected:
+            for alert in sorted(self.undrilled.keys() & set(alerts)):
+                raise _at(
+                    path,
+                    ("alerts", alert, "undrilled"),
+                    f"[alerts.{alert}] says why no drill fires it, and {fault} does: "
+                    "remove `undrilled`",
+                )
+            if alerts and fault in self.faults:
+                raise _at(
+                    path,
+                    ("faults", fault, "unnoticed"),
+                    f'[faults."{fault}"] says why no alert notices it, and '
+                    f"{', '.join(sorted(alerts))} must: remove `unnoticed`",
+                )
 
     def load_stack(self) -> StackSpec:
         """Import the declared stack. Raises UsageError when there is none."""
@@ -182,19 +225,28 @@ def _at(path: Path, location: tuple[int | str, ...], message: str) -> UsageError
     return UsageError(message, file=path, line=line_of(path.read_text("utf-8"), location))
 
 
+# Quoted parts may hold dots, brackets and equal signs.
+_TOML_PART = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
+_TOML_KEY = rf"{_TOML_PART}(?:\s*\.\s*{_TOML_PART})*"
+
+
+def _key_parts(key: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(_TOML_PART, key)]
+
+
 def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
     """The line (from 1) of a TOML key by its path: below its table's header, or the header."""
     keys = [str(part) for part in location if not isinstance(part, int)]
     table: list[str] = []
     best: tuple[int, int] | None = None
     for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-        entry = re.match(r"\s*([\w.\"-]+)\s*=", line)
+        header = re.match(rf"\s*\[+\s*({_TOML_KEY})\s*\]+", line)
+        entry = re.match(rf"\s*({_TOML_KEY})\s*=", line)
         if header:
-            table = [part.strip('" ') for part in header.group(1).split(".")]
+            table = _key_parts(header.group(1))
             found = table
         elif entry:
-            found = table + [part.strip('"') for part in entry.group(1).split(".")]
+            found = table + _key_parts(entry.group(1))
         else:
             continue
         depth = len(found) if keys[: len(found)] == found else 0

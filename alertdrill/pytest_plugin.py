@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from alertdrill.experiment import run_drill as run_one
 from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV, clock_of
 from alertdrill.lifeline import die_with_parent
 from alertdrill.report.document import RunFacts, write_verdict
-from alertdrill.report.folder import RunFolder
+from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
@@ -75,6 +75,8 @@ class _Session:
     worker: str
     folder: RunFolder
     users_of_stacks: int = 0
+    left_out: list[Drill] = field(default_factory=list)
+    skipped_modules: bool = False
     failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
 
@@ -113,6 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.nice(NICENESS)
         # A parent in the background may have left it ignored, and the gate sends it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(_LeftOut(config.stash[SESSION]))
     if not worker:
         sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))
@@ -132,6 +135,20 @@ class _Failures:
         if report.failed:
             last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
             self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
+
+
+class _LeftOut:
+    """Where tests are collected: notes the drills that are not going to run."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        for item in items:
+            self._session.left_out.extend(_drills_of(item))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._session.skipped_modules |= report.skipped
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -160,16 +177,39 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Only asked what there is, pytest leaves nothing; the gate asks in a folder of its own.
     if RUN_FOLDER_ENV in os.environ or not config.getoption("collectonly"):
         session.folder.add_plan(session.worker or "main", plan)
+        session.folder.add_table(session.worker or "main", _table(config, session, drills))
     try:
         _refuse_equal_titles(drills)
         known = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(known)
+        session.config.refuse_stale_reasons(
+            (drill.fault.name, drill.fires) for drill in (*drills, *session.left_out)
+        )
         for drill in drills:
             refuse_unknown_alerts(drill, known)
             for alert in sorted(drill.fires):
                 session.config.expectation(alert)
     except UsageError as error:
         session.table_error = error
+
+
+def _table(config: pytest.Config, session: _Session, drills: list[Drill]) -> DrillTable:
+    nothing_left_out = not session.left_out and not session.skipped_modules
+    return DrillTable(
+        fires={drill.id: drill.fires for drill in (*drills, *session.left_out)},
+        whole=nothing_left_out and _looks_everywhere(config, session.config),
+    )
+
+
+def _looks_everywhere(config: pytest.Config, project: Config) -> bool:
+    """Whether the command line asks for every folder of drills and ignores nothing in them."""
+    if any(config.getoption(name, default=None) for name in ("ignore", "ignore_glob", "lf")):
+        return False
+    asked = [config.invocation_params.dir / argument for argument in config.args]
+    return all(
+        any(project.path(drills).resolve().is_relative_to(path.resolve()) for path in asked)
+        for drills in project.gate.drills
+    )
 
 
 def _refuse_equal_titles(drills: list[Drill]) -> None:
@@ -318,6 +358,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             factor=known.config.clock.factor,
             alerts=_alerts_if_readable(known.config),
             not_verified=not_verified(known.config),
+            undrilled=known.config.undrilled,
             failed_tests=known.failed_tests,
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED and not folder.errors(),
         ),

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from alertdrill.report.folder import RunFolder
+from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.verdict import Reason, Verdict
 
 SCHEMA = "alertdrill/verdict/1"
+# Why an alert fails the run that no drill of the whole table expects to fire.
+NEVER_DRILLED = "never_drilled"
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a run beside what its drills and stacks wrote."""
+    """What is known of a run beside what its drills and stacks wrote.
+
+    ``alerts`` are all that the rules define; ``undrilled`` says of some why no drill fires them.
+    """
 
     command: Sequence[str]
     wall_s: float
@@ -22,6 +27,7 @@ class RunFacts:
     factor: float
     alerts: Sequence[str]
     not_verified: Sequence[Mapping[str, str]]
+    undrilled: Mapping[str, str] = field(default_factory=dict)
     failed_tests: Sequence[str] = ()
     interrupted: bool = False
 
@@ -32,16 +38,17 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     The run's verdict is the worst of its drills and checks. A planned drill that left no result
     (its worker died, the run was interrupted) is unknown, and so is a run without any drill.
     """
-    stacks, planned = folder.stacks(), folder.planned()
+    stacks, planned, table = folder.stacks(), folder.planned(), folder.table()
     drills = _with_missing(folder.drills(), planned)
     checks = [
         *_failed_checks(facts.failed_tests, drills, planned),
-        *_not_covered(facts.alerts, drills),
+        *_not_covered(facts, drills, table),
     ]
+    undrilled = [{"what": alert, "why": why} for alert, why in facts.undrilled.items()]
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
-    coverage = _coverage(drills, facts.alerts)
+    coverage = {"whole": table.whole, **_coverage(drills, facts.alerts)}
     document = {
         "schema": SCHEMA,
         "run": folder.run_id,
@@ -57,7 +64,9 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         "drills": drills,
         "checks": checks,
         "coverage": coverage,
-        "not_verified": _unique([*facts.not_verified, *(n for s in stacks for n in s["unseen"])]),
+        "not_verified": _unique(
+            [*facts.not_verified, *undrilled, *(n for s in stacks for n in s["unseen"])]
+        ),
     }
     folder.write_verdict(document)
     return document
@@ -127,27 +136,50 @@ def _failed_checks(
 
 
 def _not_covered(
-    alerts: Sequence[str], drills: Sequence[Mapping[str, Any]]
+    facts: RunFacts, drills: Sequence[Mapping[str, Any]], table: DrillTable
 ) -> list[dict[str, str]]:
-    """Alerts that no passing drill of this run expected to fire: nothing is known of them."""
+    """Alerts that no passing drill of this run expected to fire, and nobody said why.
+
+    Where no drill of the whole table does, that is a failure: no run would ever prove them.
+    Otherwise nothing is known of them: the drills that expect them didn't pass, or may be among
+    those that this run left out.
+    """
     proven = {
-        alert["name"]
-        for drill in drills
-        if drill["verdict"] == "pass"
-        for alert in drill["alerts"]
-        if alert["expected"] == "fires"
+        alert for drill in drills if drill["verdict"] == "pass" for alert in _must_fire(drill)
     }
-    reason = Reason.NOT_COVERED
-    return [
-        {
-            "id": alert,
-            "area": "coverage",
-            "verdict": reason.verdict.word,
-            "reason": reason.value,
-        }
-        for alert in alerts
-        if alert not in proven
-    ]
+    expected = dict(table.fires)
+    for drill in drills:  # a test may also run drills that no table shows
+        expected[drill["id"]] = expected.get(drill["id"], frozenset()) | _must_fire(drill)
+    checks = []
+    for alert in facts.alerts:
+        expecting = [drill for drill, alerts in expected.items() if alert in alerts]
+        if alert in proven or (alert in facts.undrilled and not expecting):
+            continue
+        verdict, reason = Reason.NOT_COVERED.verdict, Reason.NOT_COVERED.value
+        if expecting:
+            message = f"no drill that expects it passed in this run: {', '.join(expecting)}"
+        elif table.whole:
+            verdict, reason = Verdict.FAIL, NEVER_DRILLED
+            message = (
+                "no drill expects it to fire: write one, or say in alertdrill.toml why there is "
+                f'none ([alerts.{alert}], undrilled = "...")'
+            )
+        else:
+            message = "no drill that passed expects it, and this run left out some"
+        checks.append(
+            {
+                "id": alert,
+                "area": "coverage",
+                "verdict": verdict.word,
+                "reason": reason,
+                "message": message,
+            }
+        )
+    return checks
+
+
+def _must_fire(drill: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(row["name"] for row in drill["alerts"] if row["expected"] == "fires")
 
 
 def _coverage(drills: Iterable[Mapping[str, Any]], alerts: Sequence[str]) -> dict[str, Any]:

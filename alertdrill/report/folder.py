@@ -18,6 +18,18 @@ from alertdrill.stack.run import new_run_id
 
 
 @dataclass(frozen=True)
+class DrillTable:
+    """What the drills that were found expect, those that this run left out among them.
+
+    ``fires``: the alerts that must fire, by drill id. ``whole``: this run left out none, and
+    looked everywhere where the project keeps drills.
+    """
+
+    fires: Mapping[str, frozenset[str]]
+    whole: bool
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """``out/<run-id>``."""
 
@@ -73,6 +85,17 @@ class RunFolder:
 
     def planned(self) -> dict[str, dict[str, str]]:
         return {k: v for row in self._read("plan") for k, v in row.items()}
+
+    def add_table(self, worker: str, table: DrillTable) -> None:
+        """What this worker found. Every worker finds the same."""
+        fires = {identifier: sorted(alerts) for identifier, alerts in table.fires.items()}
+        self._write("table", worker, {"whole": table.whole, "fires": fires})
+
+    def table(self) -> DrillTable:
+        """What the workers found; of a run whose workers found nothing, not the whole table."""
+        rows = self._read("table")
+        fires = {k: frozenset(v) for row in rows for k, v in row["fires"].items()}
+        return DrillTable(fires, bool(rows) and all(row["whole"] for row in rows))
 
     def add_settled(self, worker: str) -> None:
         """This worker's stack is up, or will never be."""
