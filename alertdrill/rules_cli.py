@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from alertdrill.rules.coverage.command import coverage
 from alertdrill.rules.lint.command import check
 from alertdrill.rules.mutation.command import mutate
 from alertdrill.rules.replay.command import replay
@@ -17,7 +18,8 @@ rules_app = typer.Typer(
 
 check finds what is wrong with the files; test runs their promtool tests; mutate breaks the rules
 on purpose and counts what the tests notice; replay shows what they would have done on recorded
-faults; routing shows who would be told, by a real Alertmanager.""",
+faults; routing shows who would be told, by a real Alertmanager; coverage sets the alerts of all
+that ran against its faults.""",
 )
 for name, command in (
     ("check", check),
@@ -25,5 +27,6 @@ for name, command in (
     ("mutate", mutate),
     ("replay", replay),
     ("routing", routing),
+    ("coverage", coverage),
 ):
     rules_app.command(name)(command)

@@ -18,9 +18,9 @@ from alertdrill.rules.mutation.engine import Judged, judge
 from alertdrill.rules.mutation.killer import Killed
 from alertdrill.rules.mutation.mutants import Mutant, Source, read_source
 from alertdrill.rules.mutation.report import Score
+from alertdrill.rules.project import promtool
 from alertdrill.rules.promtool import Promtool, open_promtool
 from alertdrill.rules.testing.document import discover
-from alertdrill.rules.testing.project import promtool
 
 from .report import Detail, Figure, Report, Target, parser, present
 

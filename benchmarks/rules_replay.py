@@ -16,15 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from alertdrill.assemble import CACHE, resolve_images
 from alertdrill.errors import AlertdrillError
+from alertdrill.rules.project import prometheus as find_prometheus
+from alertdrill.rules.project import promtool as find_promtool
 from alertdrill.rules.prometheus import Prometheus
-from alertdrill.rules.promtool import (
-    PrometheusImage,
-    find_prometheus,
-    find_promtool,
-    open_promtool,
-)
+from alertdrill.rules.promtool import open_promtool
 from alertdrill.rules.replay.command import rules_of
 from alertdrill.rules.replay.compare import compare
 from alertdrill.rules.replay.expect import Expectation
@@ -35,7 +31,6 @@ from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import Segments
 from alertdrill.rules.replay.tile import build, incident
 from alertdrill.rules.replay.virtual import virtual_verdicts
-from alertdrill.stack.progress import Progress
 from alertdrill.verdict import Verdict
 from benchmarks.report import Detail, Figure, Report, Target, parser, present
 from benchmarks.setting import GIB, project
@@ -72,7 +67,7 @@ class Steps:
         return sum(seconds for _, seconds in self.taken)
 
 
-def prepare() -> tuple[RuleSet, Segments, PrometheusImage]:
+def prepare() -> tuple[RuleSet, Segments]:
     config = project()
     folder = config.path(config.monitoring.prometheus)
     rules = rules_of([folder.parent / "alerts.yml"], folder)
@@ -81,27 +76,22 @@ def prepare() -> tuple[RuleSet, Segments, PrometheusImage]:
         {drill: healthy for drill, (healthy, _) in pairs.items()},
         {drill: broken for drill, (_, broken) in pairs.items()},
     )
-    spec = config.load_stack()
-    found = resolve_images(config, spec, ("prometheus",), Progress())["prometheus"]
-    image = PrometheusImage(found.reference.replace(":", "-"), lambda: found.reference)
-    return rules, made, image
+    return rules, made
 
 
 def judged(
     rules: RuleSet,
     recorded: Segments,
-    image: PrometheusImage,
     days: float,
     phases: Sequence[Phase],
 ) -> tuple[Steps, History, dict[str, tuple[AlertTimeline, ...]]]:
     """A history of ``days`` with 20 minutes of errors near its end, judged by backfill."""
-    cache = project().root / CACHE
     steps = Steps()
     with steps.step("build"):
         lead_s = days * DAY_S - FAULT_S - TAIL_S
         stretches = incident("errors", FAULT_S, lead_s=lead_s, tail_s=TAIL_S)
         history = build(recorded, stretches, select=rules.metrics_of(rules.alerts))
-    binary = find_prometheus(cache, image)
+    binary = find_prometheus()
     with ExitStack() as running:
         with steps.step("start"):
             server = running.enter_context(
@@ -115,18 +105,13 @@ def judged(
     return steps, history, dict(found.timelines)
 
 
-def cross_checked(
-    rules: RuleSet, image: PrometheusImage, history: History, days: float
-) -> tuple[float, int]:
+def cross_checked(rules: RuleSet, history: History, days: float) -> tuple[float, int]:
     """Seconds that promtool takes for its part of ``history``, and its evaluations."""
-    cache = project().root / CACHE
     shown = part(history, days * DAY_S - FAULT_S - TAIL_S)
-    with Prometheus(
-        find_prometheus(cache, image), evaluation_interval_s=rules.evaluation_interval_s
-    ) as server:
+    with Prometheus(find_prometheus(), evaluation_interval_s=rules.evaluation_interval_s) as server:
         again = Judge(server, rules).judge(shown, phases=(AT_SCRAPE,))
     timelines = {name: one[0] for name, one in again.timelines.items()}
-    with open_promtool(find_promtool(cache, image)) as promtool:
+    with open_promtool(find_promtool()) as promtool:
         begun = time.monotonic()
         found = cases("benchmark", shown, rules, timelines)
         pairs: list[tuple[Case, dict[str, AlertTimeline]]] = [(c, timelines) for c in found]
@@ -138,9 +123,8 @@ def cross_checked(
     return took_s, sum(case.evaluations for case in found)
 
 
-def whole_table(rules: RuleSet, recorded: Segments, image: PrometheusImage) -> tuple[float, int]:
+def whole_table(rules: RuleSet, recorded: Segments) -> tuple[float, int]:
     """Seconds for a table of five faults with everything: both judges, phases, trip points."""
-    cache = project().root / CACHE
     table = [
         Expectation(segment=fault, fault=fault, duration_s=1800.0, fires=frozenset(FIRES[fault]))
         for fault in FAULTS
@@ -150,8 +134,8 @@ def whole_table(rules: RuleSet, recorded: Segments, image: PrometheusImage) -> t
         rules,
         recorded,
         table,
-        prometheus=find_prometheus(cache, image),
-        promtool=find_promtool(cache, image),
+        prometheus=find_prometheus(),
+        promtool=find_promtool(),
     )
     took_s = time.monotonic() - begun
     wrong = [answer for answer in answers if answer.verdict is not Verdict.PASS]
@@ -161,13 +145,13 @@ def whole_table(rules: RuleSet, recorded: Segments, image: PrometheusImage) -> t
 
 
 def measure() -> Report:
-    rules, recorded, image = prepare()
+    rules, recorded = prepare()
     rows: list[tuple[str | float | None, ...]] = []
     figures = []
     for days, target in ((1.0, DAY_TARGET), (30.0, MONTH_TARGET)):
         name = f"{days:g} day{'s' if days > 1 else ''}"
         for phases in ((AT_SCRAPE,), PHASES):
-            steps, history, _ = judged(rules, recorded, image, days, phases)
+            steps, history, _ = judged(rules, recorded, days, phases)
             samples = history.slots * len(history.series)
             evaluations = len(phases) * round(days * DAY_S / 30)
             seconds = [taken_s for _, taken_s in steps.taken]
@@ -176,7 +160,7 @@ def measure() -> Report:
             if len(phases) == 1:
                 note = f"{samples / 1e6:.1f} M samples of {len(history.series)} series"
                 figures.append(Figure(f"{name} judged", steps.total_s, "s", target, note))
-        took_s, evaluations = cross_checked(rules, image, history, days)
+        took_s, evaluations = cross_checked(rules, history, days)
         figures.append(
             Figure(
                 f"{name} compared",
@@ -186,7 +170,7 @@ def measure() -> Report:
                 f"promtool, {evaluations:,} evaluations",
             )
         )
-    took_s, count = whole_table(rules, recorded, image)
+    took_s, count = whole_table(rules, recorded)
     figures.append(
         Figure("a table of 5 faults", took_s, "s", None, f"{count} answers, trip points included")
     )

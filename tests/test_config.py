@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.config import find_root, load_config
+from alertdrill.config import find_root, line_of, load_config
 from alertdrill.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -56,8 +56,18 @@ def test_defaults(tmp_path: Path) -> None:
         (GOOD + "[clock]\nfactor = 0.5\n", 17, "clock.factor: Input should be greater"),
         (GOOD + "[gate]\nstacks = 0\n", 17, "gate.stacks"),
         (GOOD.replace('name = "x"', "name = x"), 1, "not valid TOML"),
+        (GOOD + 'undrilled = " "\n', 16, "alerts.High.undrilled"),
+        (
+            GOOD + '[faults."slow(a.b)"]\nwhy = "x"\n',
+            16,
+            "missing key 'faults.slow(a.b).unnoticed'",
+        ),
+        (GOOD + '[faults."slow(a.b)"]\nunnoticed = ""\n', 17, "faults.slow(a.b).unnoticed"),
     ],
-    ids=["key", "nested key", "duration", "table", "missing", "factor", "stacks", "syntax"],
+    ids=[
+        *("key", "nested key", "duration", "table", "missing", "factor", "stacks", "syntax"),
+        *("reason", "no reason", "empty reason"),
+    ],
 )
 def test_a_bad_file_is_one_sentence_with_its_line(
     tmp_path: Path, bad: str, line: int, words: str
@@ -90,3 +100,39 @@ def test_an_expected_alert_that_no_rule_defines(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\[alerts.High\]: no rule defines High") as caught:
         config.refuse_unknown_alerts({"Low"})
     assert caught.value.line == 12
+
+
+REASONS = """\
+undrilled = "its drill takes an hour"
+
+[faults."latency(redis)"]
+unnoticed = "the cache is no promise to anyone"
+"""
+
+
+def test_reasons_stand_until_a_drill_contradicts_them(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + REASONS))
+    assert config.undrilled == {"High": "its drill takes an hour"}
+    config.refuse_stale_reasons([("kill(hub)", {"Low"}), ("latency(redis)", set())])
+    for fault, alert, line, words in (
+        ("kill(hub)", "High", 16, "why no drill fires it, and kill(hub) does: remove `undrilled`"),
+        ("latency(redis)", "Low", 19, "why no alert notices it, and Low must: remove `unnoticed`"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            config.refuse_stale_reasons([(fault, {alert})])
+        assert caught.value.line == line
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "location", "line"),
+    [
+        ('[a]\nb = 1\n[faults."x(y.z)"]\nwhy = "="', ("faults", "x(y.z)", "why"), 4),
+        ("[faults.'q]=']\nwhy = 1", ("faults", "q]=", "why"), 2),
+        ('[faults]\n"x.y" . why = 1', ("faults", "x.y", "why"), 2),
+        ("[[rows]]\nn = 1", ("rows", 0, "n"), 2),
+        ("[a]\nb = 1", ("c",), None),
+    ],
+)
+def test_the_line_of_a_key(text: str, location: tuple[str | int, ...], line: int | None) -> None:
+    assert line_of(text, location) == line

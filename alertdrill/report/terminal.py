@@ -67,11 +67,12 @@ def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
     lines += [f"error: {message}" for message in document["errors"]]
     if document["interrupted"]:
         lines.append("interrupted: not every drill ran to its end")
-    for area, words in (
-        ("test", "failed tests"),
-        ("coverage", "unknown, for no drill that passed expects it"),
+    for reason, words in (
+        ("test_failed", "failed tests"),
+        ("never_drilled", "failed, for no drill expects it and alertdrill.toml does not say why"),
+        ("not_covered", "unknown, for no drill that passed expects it"),
     ):
-        found = [check["id"] for check in document["checks"] if check["area"] == area]
+        found = [check["id"] for check in document["checks"] if check["reason"] == reason]
         if found and document["drills"]:
             lines.append(f"{words}: {', '.join(found)}")
     if document["not_verified"]:

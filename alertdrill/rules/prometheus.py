@@ -3,12 +3,6 @@ and asked over loopback. It is the engine that judges rules, on whatever data it
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import tempfile
-import threading
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +11,11 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from alertdrill.errors import AlertdrillError, ComponentNotReady
+from alertdrill.errors import AlertdrillError
+from alertdrill.rules.child import START_TIMEOUT_S, WatchedChild
 from alertdrill.rules.durations import format_ms
 from alertdrill.wait import eventually
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
 QUERY_TIMEOUT_S = 300.0
 # Prometheus refuses more than 11,000 steps in one range query.
 MAX_STEPS = 10_000
@@ -31,25 +24,6 @@ MAX_STEPS = 10_000
 _BLOCK = "50y"
 _RETENTION = "100y"
 _MAX_SAMPLES = "500000000"
-_LISTENING = re.compile(r'msg="Listening on".*? address="?(127\.0\.0\.1:\d+)')
-
-# Prometheus must not outlive this process, however it ends. The shell reads a pipe that only this
-# process holds; when it breaks, the shell ends Prometheus and removes its data. A line on the
-# pipe asks for an orderly end instead, which keeps the data. Standard error is left to Prometheus
-# alone, so that it ends when Prometheus does.
-_WATCHED = """
-"$@" &
-child=$!
-exec 2>/dev/null
-if read -r line; then
-  kill -TERM $child
-  wait $child
-else
-  kill -KILL $child
-  wait $child
-  rm -rf "$ALERTDRILL_SCRATCH"
-fi
-"""
 
 
 class QueryFailed(AlertdrillError):
@@ -75,17 +49,15 @@ class Prometheus:
     def __init__(self, binary: Path, *, evaluation_interval_s: float = 60.0):
         self._binary = binary
         self._interval_ms = round(evaluation_interval_s * 1000)
-        self._log: deque[str] = deque(maxlen=20)
-        self._folder: Path | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._child: WatchedChild | None = None
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> Prometheus:
-        self._folder = Path(tempfile.mkdtemp(prefix="alertdrill-prometheus-"))
-        config = f"global: {{evaluation_interval: {format_ms(self._interval_ms)}}}\n"
+        self._child = WatchedChild("Prometheus")
         try:
-            (self._folder / "prometheus.yml").write_text(config, encoding="utf-8")
-            self._start()
+            config = f"global: {{evaluation_interval: {format_ms(self._interval_ms)}}}\n"
+            (self._child.scratch / "prometheus.yml").write_text(config, encoding="utf-8")
+            self._start(self._child)
         except BaseException:
             self.__exit__()
             raise
@@ -94,66 +66,28 @@ class Prometheus:
     def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
-        process = self._process
-        if process is not None:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(timeout=STOP_TIMEOUT_S)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._child is not None:
+            self._child.close()
 
-    def _start(self) -> None:
-        assert self._folder is not None
-        command = [
-            str(self._binary),
-            f"--config.file={self._folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--storage.tsdb.min-block-duration={_BLOCK}",
-            f"--storage.tsdb.max-block-duration={_BLOCK}",
-            f"--storage.tsdb.retention.time={_RETENTION}",
-            f"--query.max-samples={_MAX_SAMPLES}",
-            f"--query.timeout={QUERY_TIMEOUT_S:.0f}s",
-            "--web.enable-remote-write-receiver",
-            "--web.listen-address=127.0.0.1:0",
-        ]
-        try:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHED, "sh", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={"ALERTDRILL_SCRATCH": str(self._folder)},
-                start_new_session=True,  # a Ctrl-C is for this process, which ends it in order
-            )
-        except OSError as error:
-            raise ComponentNotReady(f"Prometheus can't be started: {error}") from error
-        address = self._listening(self._process)
+    def _start(self, child: WatchedChild) -> None:
+        address = child.start(
+            [
+                str(self._binary),
+                f"--config.file={child.scratch / 'prometheus.yml'}",
+                f"--storage.tsdb.path={child.scratch / 'data'}",
+                f"--storage.tsdb.min-block-duration={_BLOCK}",
+                f"--storage.tsdb.max-block-duration={_BLOCK}",
+                f"--storage.tsdb.retention.time={_RETENTION}",
+                f"--query.max-samples={_MAX_SAMPLES}",
+                f"--query.timeout={QUERY_TIMEOUT_S:.0f}s",
+                "--web.enable-remote-write-receiver",
+                "--web.listen-address=127.0.0.1:0",
+            ]
+        )
         self._client = httpx.Client(
             base_url=f"http://{address}", timeout=QUERY_TIMEOUT_S, trust_env=False
         )
         eventually(self._ready, timeout_s=START_TIMEOUT_S, what="Prometheus to be ready")
-
-    def _listening(self, process: subprocess.Popen[str]) -> str:
-        """The address that it took, which only its log tells."""
-        found: list[str] = []
-        ended = threading.Event()
-
-        def drain() -> None:
-            assert process.stderr is not None
-            for line in process.stderr:
-                self._log.append(line.rstrip())
-                match = _LISTENING.search(line)
-                if match:
-                    found.append(match[1])
-                    ended.set()
-            ended.set()
-
-        threading.Thread(target=drain, name="prometheus-log", daemon=True).start()
-        if not ended.wait(START_TIMEOUT_S) or not found:
-            last = self._log[-1] if self._log else "it said nothing"
-            raise ComponentNotReady(f"Prometheus ({self._binary}) did not start: {last}")
-        return found[0]
 
     def _ready(self) -> bool:
         try:
@@ -172,14 +106,10 @@ class Prometheus:
         Chunks that were written since the start are a linked list, and reading a long one takes
         time in the square of its length; a start puts them where they are found at once.
         """
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
+        assert self._child is not None, "Prometheus was not started"
         self._http.close()
-        process.stdin.write("stop\n")
-        process.stdin.close()
-        process.wait(timeout=STOP_TIMEOUT_S)
-        self._start()
+        self._child.stop()
+        self._start(self._child)
 
     def write(self, body: bytes) -> None:
         """Take a remote-write request. Raises AlertdrillError when it is refused."""

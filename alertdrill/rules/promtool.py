@@ -1,37 +1,23 @@
-"""promtool and Prometheus as programs: where they come from, and many test files per process."""
+"""promtool as a program: what it says of rule files, and many test files per process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
-import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-import docker
-from docker.errors import DockerException, NotFound
-from requests.exceptions import RequestException
+from alertdrill.errors import AlertdrillError
 
-from alertdrill.errors import AlertdrillError, UsageError
-
-OFFICIAL = "prom/prometheus"
-# The official image and Debian's package put them in different places.
-_FOLDERS = ("/bin", "/usr/bin", "/usr/local/bin")
-_ENGINE_TIMEOUT_S = 60
 _VERSION_TIMEOUT_S = 20.0
 # A test file of ordinary size takes milliseconds; nothing that is right takes this long.
 _TEST_TIMEOUT_S = 600.0
-
-
-class PromtoolUnavailable(UsageError):
-    """promtool (or prometheus) is neither on PATH nor in an image that can be had."""
 
 
 class PromtoolFailed(AlertdrillError):
@@ -40,90 +26,6 @@ class PromtoolFailed(AlertdrillError):
 
 class Stopped(AlertdrillError):
     """A run of promtool was ended on purpose."""
-
-
-@dataclass(frozen=True)
-class PrometheusImage:
-    """An image that has both programs.
-
-    ``key``     names its content; equal keys hold equal programs
-    ``obtain``  has the image (found, pulled or built) and returns its reference
-    """
-
-    key: str
-    obtain: Callable[[], str]
-
-
-def find_promtool(cache: Path, image: PrometheusImage | None = None) -> Path:
-    """promtool from PATH, else copied once out of ``image`` into ``cache``.
-
-    Without ``image``, an official Prometheus image that the local engine has is used. Raises
-    PromtoolUnavailable.
-    """
-    return _find("promtool", cache, image)
-
-
-def find_prometheus(cache: Path, image: PrometheusImage | None = None) -> Path:
-    """``find_promtool``, for the server."""
-    return _find("prometheus", cache, image)
-
-
-def _find(name: str, cache: Path, image: PrometheusImage | None) -> Path:
-    on_path = shutil.which(name)
-    if on_path is not None:
-        return Path(on_path)
-    try:
-        source = image or _official()
-        home = cache / "prometheus" / _as_folder(source.key)
-        if not (home / name).exists():
-            reference = source.obtain()
-            with contextlib.closing(docker.from_env(timeout=_ENGINE_TIMEOUT_S)) as client:
-                _copy_out(client, reference, name, home)
-    except (DockerException, RequestException) as error:
-        raise PromtoolUnavailable(
-            f"{name} is not on PATH, and no Docker engine could give it ({error}); "
-            "install Prometheus 3, or start Docker"
-        ) from error
-    return home / name
-
-
-def _official() -> PrometheusImage:
-    with contextlib.closing(docker.from_env(timeout=_ENGINE_TIMEOUT_S)) as client:
-        images = client.images.list(OFFICIAL)
-    if not images:
-        raise PromtoolUnavailable(
-            f"promtool is not on PATH, and the Docker engine has no image {OFFICIAL}; "
-            f"install Prometheus 3, or `docker pull {OFFICIAL}`"
-        )
-    reference = str(images[0].id)
-    return PrometheusImage(reference.removeprefix("sha256:")[:12], lambda: reference)
-
-
-def _as_folder(key: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in key)
-
-
-def _copy_out(client: docker.DockerClient, reference: str, name: str, home: Path) -> None:
-    container = client.containers.create(reference, network_disabled=True)
-    try:
-        for folder in _FOLDERS:
-            try:
-                stream, _ = container.get_archive(f"{folder}/{name}")
-            except NotFound:
-                continue
-            home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=home) as scratch:
-                packed = Path(scratch) / "archive.tar"
-                with packed.open("wb") as out:
-                    out.writelines(stream)
-                with tarfile.open(packed) as archive:
-                    archive.extract(name, scratch, filter="data")
-                # Two commands may do this at once: each puts a whole file in place.
-                (Path(scratch) / name).replace(home / name)
-            return
-    finally:
-        container.remove(force=True)
-    raise PromtoolUnavailable(f"the image {reference} has no {name}; install Prometheus 3")
 
 
 @dataclass(frozen=True)
@@ -177,12 +79,18 @@ class Promtool:
         words = (output or errors).split()
         return words[2] if len(words) > 2 else "unknown"
 
-    def check(self, files: Sequence[Path]) -> dict[Path, str | None]:
-        """Whether Prometheus would load each rule file: None, or why not. One process."""
+    def check(
+        self, files: Sequence[Path], timeout_s: float = _TEST_TIMEOUT_S
+    ) -> dict[Path, str | None]:
+        """Whether Prometheus would load each rule file: None, or why not. One process.
+
+        Raises PromtoolFailed when promtool says nothing about one of them or takes longer than
+        ``timeout_s`` seconds, Stopped after ``stop``.
+        """
         if not files:
             return {}
         _, output, errors = self._run(
-            ["check", "rules", "--lint=none", *map(str, files)], _TEST_TIMEOUT_S
+            ["check", "rules", "--lint=none", *map(str, files)], timeout_s
         )
         sound = set()
         current = ""
@@ -191,16 +99,7 @@ class Promtool:
                 current = line.removeprefix("Checking ")
             elif line.strip().startswith("SUCCESS"):
                 sound.add(current)
-        said = errors.splitlines()
-        return {
-            file: None
-            if str(file) in sound
-            else "\n".join(
-                line.removeprefix(f"{file}: ") for line in said if line.startswith(str(file))
-            )
-            or "promtool refuses it"
-            for file in files
-        }
+        return {file: None if str(file) in sound else _refusal(file, errors) for file in files}
 
     def test(self, files: Sequence[Path], timeout_s: float = _TEST_TIMEOUT_S) -> list[FileResult]:
         """Run test files in one process; results in the order of ``files``.
@@ -231,16 +130,19 @@ class Promtool:
         with self._lock:
             if self._stopped:
                 raise Stopped("promtool was stopped")
-            process = subprocess.Popen(
-                [str(self.path), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=self._environment,
-                start_new_session=True,  # a Ctrl-C ends it through ``stop``, not as a failure
-            )
+            try:
+                process = subprocess.Popen(
+                    [str(self.path), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    env=self._environment,
+                    start_new_session=True,  # a Ctrl-C ends it through ``stop``, not as a failure
+                )
+            except OSError as error:
+                raise PromtoolFailed(f"promtool can't be run: {error.strerror}") from error
             self._running.add(process)
         try:
             output, errors = process.communicate(timeout=timeout_s)
@@ -255,6 +157,14 @@ class Promtool:
         if stopped:
             raise Stopped("promtool was stopped")
         return process.returncode, output, errors
+
+
+def _refusal(file: Path, errors: str) -> str:
+    about = [line for line in errors.splitlines() if line.startswith(str(file))]
+    if not about:
+        words = errors.strip() or "nothing"
+        raise PromtoolFailed(f"promtool gave no word on {file.name}; it said: {words}")
+    return "\n".join(line.removeprefix(f"{file}: ") for line in about)
 
 
 def _results(document: bytes, files: Sequence[Path], errors: str) -> list[FileResult]:

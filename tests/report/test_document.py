@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertdrill.report.document import RunFacts, write_verdict
-from alertdrill.report.folder import RunFolder
+from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
 
 
@@ -112,6 +112,62 @@ def test_an_alert_that_no_passing_drill_expects_is_unknown(folder: RunFolder) ->
     assert [(c["id"], c["reason"]) for c in document["checks"]] == [("Low", "not_covered")]
     folder.add_drill("a", drill("a", "unknown"))
     assert [check["id"] for check in written(folder)["checks"]] == ["High"]
+
+
+def checks(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(check["id"], check["verdict"], check["reason"]) for check in document["checks"]]
+
+
+def table(whole: bool = True, **fires: str) -> DrillTable:
+    return DrillTable({drill: frozenset({alert}) for drill, alert in fires.items()}, whole)
+
+
+def test_an_alert_that_no_drill_of_the_whole_table_expects_fails(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    folder.add_table("gw0", table(a="High"))
+    folder.add_table("gw1", table(a="High"))
+    assert written(folder)["verdict"] == "pass", "the clean twin"
+    document = written(folder, alerts=["High", "Low"])
+    assert (document["verdict"], document["coverage"]["whole"]) == ("fail", True)
+    assert checks(document) == [("Low", "fail", "never_drilled")]
+    assert '([alerts.Low], undrilled = "...")' in document["checks"][0]["message"]
+
+
+def test_an_alert_whose_drill_did_not_run_or_did_not_pass_is_unknown(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    folder.add_table("gw0", table(a="High", b="Low"))
+    document = written(folder, alerts=["High", "Low"])
+    assert checks(document) == [("Low", "unknown", "not_covered")]
+    assert document["checks"][0]["message"].endswith("in this run: b")
+    # One that broke before it looked at any alert expects all the same.
+    folder.add_drill("a", drill("a", "unknown", alerts=[]))
+    assert checks(written(folder)) == [("High", "unknown", "not_covered")]
+
+
+def test_a_drill_that_no_table_shows_expects_too(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a", "unknown"))
+    folder.add_table("gw0", table())
+    assert checks(written(folder)) == [("High", "unknown", "not_covered")]
+
+
+def test_the_table_is_whole_only_if_every_worker_says_so(folder: RunFolder) -> None:
+    assert folder.table().whole is False, "nobody said anything"
+    folder.add_table("gw0", table())
+    assert folder.table().whole is True
+    folder.add_table("gw1", table(whole=False))
+    assert folder.table().whole is False
+
+
+def test_an_alert_with_a_reason_is_listed_and_spoils_nothing(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    folder.add_table("gw0", table(a="High"))
+    alerts = {"alerts": ["High", "Low"]}
+    document = written(folder, **alerts, undrilled={"Low": "it takes an hour"})
+    assert (document["verdict"], document["checks"]) == ("pass", [])
+    assert document["not_verified"] == [{"what": "Low", "why": "it takes an hour"}]
+    folder.add_table("gw0", table(a="High", b="Low"))
+    contradicted = written(folder, **alerts, undrilled={"Low": "it takes an hour"})
+    assert checks(contradicted) == [("Low", "unknown", "not_covered")]
 
 
 def test_readers_never_see_half_a_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

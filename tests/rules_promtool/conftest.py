@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.rules.testing import project
+from alertdrill.rules import project
 
 
 @pytest.fixture

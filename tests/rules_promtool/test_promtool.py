@@ -1,24 +1,17 @@
-"""promtool is found, and what it says is read: all of it, or not at all."""
+"""What promtool says is read: all of it, or not at all."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import docker
 import pytest
-from docker.errors import DockerException
 
-from alertdrill.rules import promtool as module
 from alertdrill.rules.promtool import (
-    PrometheusImage,
     Promtool,
     PromtoolFailed,
-    PromtoolUnavailable,
     Stopped,
-    find_promtool,
     open_promtool,
     run_in_batches,
 )
@@ -76,49 +69,6 @@ def test_rule_files_are_checked_in_one_process(write, promtool):
     assert "not a valid duration" in str(said[worse])
 
 
-@pytest.mark.docker
-def test_it_is_copied_out_of_the_image_once(tmp_path, promtool, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    images = [
-        image.tags[0]
-        for image in docker.from_env().images.list()
-        if image.tags and image.tags[0].startswith("alertdrill/prometheus:")
-    ]
-    asked: list[str] = []
-
-    def obtain() -> str:
-        asked.append("")
-        return images[0]
-
-    image = PrometheusImage("some: key", obtain)
-    found = find_promtool(tmp_path, image)
-    assert found == find_promtool(tmp_path, image)
-    assert len(asked) == 1
-    said = subprocess.run([found, "--version"], capture_output=True, timeout=20, check=True)
-    assert said.stdout.startswith(b"promtool")
-    assert list(found.parent.iterdir()) == [found]
-
-
-def test_the_one_on_path_comes_first(write, tmp_path, monkeypatch):
-    path = program(write, "")
-    monkeypatch.setenv("PATH", str(path.parent))
-
-    def obtain() -> str:
-        raise AssertionError("nobody needs an image")
-
-    assert find_promtool(tmp_path, PrometheusImage("key", obtain)) == path
-
-
-def test_without_path_and_engine_it_says_what_to_do(tmp_path, monkeypatch):
-    def refuse(timeout: int) -> None:
-        raise DockerException("connection refused")
-
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(module.docker, "from_env", refuse)
-    with pytest.raises(PromtoolUnavailable, match="install Prometheus 3, or start Docker"):
-        find_promtool(tmp_path)
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -134,6 +84,22 @@ def test_without_path_and_engine_it_says_what_to_do(tmp_path, monkeypatch):
 def test_what_can_not_be_read_is_no_verdict(body, write, tmp_path):
     with pytest.raises(PromtoolFailed), open_promtool(program(write, body)) as tool:
         tool.test([tmp_path / "a.yml"])
+
+
+@pytest.mark.parametrize("body", ["sys.exit(1)", "print('unknown long flag', file=sys.stderr)"])
+def test_a_file_that_it_does_not_speak_of_is_not_refused(body, write, tmp_path):
+    with (
+        pytest.raises(PromtoolFailed, match=r"no word on a\.yml"),
+        open_promtool(program(write, body)) as tool,
+    ):
+        tool.check([tmp_path / "a.yml"])
+
+
+def test_one_that_can_not_be_run_is_said(write):
+    path = write("promtool", "#!/nowhere\n")
+    path.chmod(0o755)
+    with pytest.raises(PromtoolFailed, match="can't be run"), open_promtool(path) as tool:
+        tool.version()
 
 
 def test_it_has_a_time_limit(write, tmp_path):

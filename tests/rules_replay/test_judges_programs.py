@@ -16,18 +16,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from alertdrill.assemble import CACHE, resolve_images
-from alertdrill.config import load_config
 from alertdrill.errors import ComponentNotReady
+from alertdrill.rules import project
 from alertdrill.rules.model import load_rules
 from alertdrill.rules.prometheus import Prometheus, QueryFailed
-from alertdrill.rules.promtool import (
-    PrometheusImage,
-    Promtool,
-    find_prometheus,
-    find_promtool,
-    open_promtool,
-)
+from alertdrill.rules.promtool import Promtool, open_promtool
 from alertdrill.rules.replay.answers import Answer, Options
 from alertdrill.rules.replay.backfill import requests
 from alertdrill.rules.replay.command import replay
@@ -40,7 +33,6 @@ from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import Segments, save
 from alertdrill.rules.replay.soundness import Why
 from alertdrill.rules.replay.virtual import virtual_verdicts
-from alertdrill.stack.progress import Progress
 from alertdrill.verdict import Verdict
 from alertdrill.wait import eventually
 from tests.rules_replay.judges_data import (
@@ -68,20 +60,11 @@ DETECTS = {
 class Programs:
     prometheus: Path
     promtool: Path
-    image: PrometheusImage
 
 
 @pytest.fixture(scope="session")
 def programs() -> Programs:
-    config = load_config(ROOT)
-
-    def obtain() -> str:
-        spec = config.load_stack()
-        return resolve_images(config, spec, ("prometheus",), Progress())["prometheus"].reference
-
-    image = PrometheusImage(obtain().replace(":", "-"), obtain)
-    cache = ROOT / CACHE
-    return Programs(find_prometheus(cache, image), find_promtool(cache, image), image)
+    return Programs(project.prometheus(), project.promtool())
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +176,7 @@ import sys, time
 from pathlib import Path
 from alertdrill.rules.prometheus import Prometheus
 with Prometheus(Path(sys.argv[1])) as own:
-    print(own._folder, flush=True)
+    print(own._child.scratch, flush=True)
     time.sleep(60)
 """
 

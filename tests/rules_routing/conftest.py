@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.rules.routing.binary import Program
-from alertdrill.rules.routing.project import alertmanager
-from alertdrill.rules.testing.project import promtool
+from alertdrill.rules.programs import Program
+from alertdrill.rules.project import alertmanager, promtool
 
 ROOT = Path(__file__).parents[2]
 

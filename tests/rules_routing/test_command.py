@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from alertdrill.errors import UsageError
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.programs import Program
 from alertdrill.rules.routing.command import routing
 from alertdrill.wait import eventually
 from tests.rules_routing.conftest import ROOT

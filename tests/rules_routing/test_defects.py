@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.programs import Program
 from alertdrill.rules.routing.finding import Code
 from alertdrill.rules.routing.run import Report, answer
 from alertdrill.verdict import Verdict

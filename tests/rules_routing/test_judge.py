@@ -11,7 +11,7 @@ import pytest
 
 from alertdrill.rules.alertmanager import load_alertmanager
 from alertdrill.rules.model import AlertRule, load_rules
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.programs import Program
 from alertdrill.rules.routing.experiment import (
     Delivery,
     Inhibitions,

@@ -8,7 +8,7 @@ import pytest
 
 from alertdrill.config import load_config
 from alertdrill.rules.model import load_monitoring
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.programs import Program
 from alertdrill.rules.routing.run import Question, answer
 from alertdrill.verdict import Verdict
 from tests.rules_routing.conftest import ROOT

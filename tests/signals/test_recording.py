@@ -10,14 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from alertdrill.assemble import CACHE, resolve_images
-from alertdrill.config import load_config
 from alertdrill.errors import SignalError
-from alertdrill.rules.promtool import PrometheusImage, find_prometheus
+from alertdrill.rules.project import prometheus as find_prometheus
 from alertdrill.signals.metrics import Metrics
 from alertdrill.signals.recording import record
 from alertdrill.stack.ports import PortPicker
-from alertdrill.stack.progress import Progress
 from alertdrill.wait import eventually
 from tests.signals.fake_prometheus import Fake, serving, ticks
 
@@ -101,16 +98,10 @@ def test_nobody_answers():
 
 # --- a real one --------------------------------------------------------------------------------
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[str]:
     """A Prometheus that scrapes itself and a target that doesn't answer, twice a second."""
-    config = load_config(ROOT)
-    images = resolve_images(config, config.load_stack(), ("prometheus",), Progress())
-    reference = images["prometheus"].reference
-    image = PrometheusImage(reference, lambda: reference)
     port = PortPicker().pick()
     record_up = {"record": "job:up:sum", "expr": "sum by (job) (up)"}
     alert = {"alert": "Down", "expr": "up == 0"}
@@ -123,7 +114,7 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "prometheus.yml").write_text(json.dumps(document))
     process = subprocess.Popen(
         [
-            find_prometheus(ROOT / CACHE, image),
+            find_prometheus(),
             f"--config.file={tmp_path}/prometheus.yml",
             f"--storage.tsdb.path={tmp_path}/data",
             f"--web.listen-address=127.0.0.1:{port}",

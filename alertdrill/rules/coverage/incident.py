@@ -57,6 +57,11 @@ class Incident:
     def is_control(self) -> bool:
         return self.fault in CONTROLS
 
+    @property
+    def alerts(self) -> tuple[str, ...]:
+        """All that are known here, by name."""
+        return tuple(sorted({*self.live, *self.virtual}))
+
     def sights(self, alert: str) -> dict[str, Seen]:
         """What is known of ``alert``, by where it was seen: ``live``, ``replay``."""
         both = (("live", self.live), ("replay", self.virtual))

@@ -94,14 +94,19 @@ def _fired_by(matrix: Matrix, alert: str) -> tuple[str, ...]:
 
 
 def _noticed_by(matrix: Matrix, fault: str) -> tuple[str, ...]:
+    """Whichever alerts are asked about: one of another rule file notices it just as well."""
     return tuple(
-        alert
-        for alert in matrix.alerts
-        if any(
-            seen.fired and seen.expected != QUIET
-            for incident in matrix.incidents
-            if incident.fault == fault
-            for seen in incident.sights(alert).values()
+        sorted(
+            {
+                alert
+                for incident in matrix.incidents
+                if incident.fault == fault
+                for alert in incident.alerts
+                if any(
+                    seen.fired and seen.expected != QUIET
+                    for seen in incident.sights(alert).values()
+                )
+            }
         )
     )
 
@@ -143,7 +148,7 @@ def _unnoticed(
             seen.state is State.UNKNOWN
             for incident in matrix.incidents
             if incident.fault == fault
-            for alert in matrix.alerts
+            for alert in incident.alerts
             for seen in incident.sights(alert).values()
         )
         if fault in unnoticed:
@@ -163,13 +168,13 @@ def _unnoticed(
 def _cells(matrix: Matrix, incident: Incident) -> Iterator[Finding]:
     for alert in matrix.alerts:
         for where, seen in incident.sights(alert).items():
-            more = f": {seen.why}" if seen.why else ""
+            at = f"({where} of {incident.id})"
             if seen.is_wrong:
                 words = "with nothing broken" if incident.is_control else "where it must stay quiet"
-                message = f"fired {words} ({where} of {incident.id}){more}"
+                message = f"{seen.why or f'fired {words}'} {at}"
                 yield Finding(Verdict.FAIL, Kind.WRONG_FAULT, message, alert, incident.fault)
             elif seen.is_missed:
-                message = f"did not fire where it must ({where} of {incident.id}){more}"
+                message = f"{seen.why or 'did not fire where it must'} {at}"
                 yield Finding(Verdict.FAIL, Kind.DID_NOT_FIRE, message, alert, incident.fault)
         how = matrix.differs(incident, alert)
         if how:

@@ -84,6 +84,8 @@ def _with(incident: Incident, segment: str, replayed: Replayed | None) -> Incide
 def _missing(alert: str, live: LiveRun | None, replayed: Replayed | None) -> str:
     if live is not None and alert not in live.alerts:
         return "the live run's rules did not define it"
+    if live is not None and not live.incidents:
+        return "no drill ran"
     if live is not None and not live.whole:
         return "the live run left out drills"
     if replayed is not None and alert not in replayed.alerts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,21 +17,20 @@ import typer
 
 from alertdrill.errors import UsageError
 from alertdrill.rules.mutation.by_promtool import PromtoolKiller
+from alertdrill.rules.mutation.by_replay import Recorded, open_replays, read_recorded
 from alertdrill.rules.mutation.engine import Judged, Tell, judge
 from alertdrill.rules.mutation.killer import Killer
 from alertdrill.rules.mutation.mutants import Source, read_source
 from alertdrill.rules.mutation.report import MutationReport
 from alertdrill.rules.mutation.store import OutcomeStore
+from alertdrill.rules.project import cache_folder, promtool
+from alertdrill.rules.project import prometheus as find_prometheus
 from alertdrill.rules.promtool import FileResult, Promtool, open_promtool, run_in_batches
 from alertdrill.rules.testing.document import TestFile, read_test_file, yaml_files
-from alertdrill.rules.testing.project import cache_folder, promtool
 from alertdrill.verdict import Verdict
 
 EXIT_INTERRUPTED = 130
 _LINE_INTERVAL_S = 5.0
-
-# Further killers of a file's mutants, such as recorded incidents: asked after the tests.
-MoreKillers = Callable[[Source], Sequence[Killer]]
 
 
 class Format(StrEnum):
@@ -45,7 +45,21 @@ def mutate(
         typer.Option(
             metavar="GLOB",
             help="promtool test files [every YAML file with 'test' in its name below the current"
-            " folder]. Only those that load a rule file judge its mutants.",
+            " folder; with --segments: none]. Only those that load a rule file judge its mutants.",
+        ),
+    ] = None,
+    segments: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge mutants by replays of these segments, too."),
+    ] = None,
+    expect: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="What each alert must do under each recorded fault."),
+    ] = None,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="prometheus.yml, for intervals and external labels of replays."
         ),
     ] = None,
     fail_under: Annotated[
@@ -69,6 +83,10 @@ def mutate(
     survived, and is shown with the assertion that would kill it. Mutants that Prometheus would
     not load, and those that no series can tell from the rule, are no part of the score.
 
+    With --segments and --expect, a mutant that the tests leave alive is replayed on recorded
+    faults, and killed when an alert then does something else than the table says. Without --tests,
+    replays judge alone: those that do the very same on all histories are no part of the score.
+
     Ctrl-C prints what is known so far; the next run goes on from there.
 
     Exit codes: 0, 1 below --fail-under, 3 nothing could be said (the tests fail as it is, or
@@ -78,6 +96,7 @@ def mutate(
         run_mutation(
             rules,
             tests,
+            recorded=_recorded(rules, segments, expect, prometheus),
             fail_under=fail_under,
             output=output,
             badge=badge,
@@ -91,41 +110,55 @@ def run_mutation(
     rules: Sequence[Path],
     tests: Sequence[str] | None,
     *,
+    recorded: Recorded | None = None,
     fail_under: float | None,
     output: Format,
     badge: Path | None,
     resume: bool,
     workers: int,
-    more_killers: MoreKillers = lambda source: (),
 ) -> int:
     """``mutate``, with its exit code returned. Raises UsageError."""
     sources = [read_source(path) for path in rules]
-    suite = _find_tests(tests)
+    alone = recorded is not None and tests is None
+    suite = [] if alone else _find_tests(tests)
     begun = time.monotonic()
     judged: list[Judged] = []
-    with open_promtool(promtool()) as program:
-        killers = [PromtoolKiller(source, suite, program, program.scratch) for source in sources]
-        for source, killer in zip(sources, killers, strict=True):
-            if not killer.test_files and not more_killers(source):
+    with contextlib.ExitStack() as opened:
+        program = opened.enter_context(open_promtool(promtool()))
+        # Without any test it still says which mutants Prometheus would not load.
+        testing = [PromtoolKiller(source, suite, program, program.scratch) for source in sources]
+        for killer, source in zip(testing, sources, strict=True):
+            if not killer.test_files and recorded is None:
                 raise UsageError(
                     f"none of {len(suite)} test files loads it: write one whose rule_files names"
                     " it, or say where they are (--tests)",
                     file=source.path,
                 )
-        failing = _failing(program, killers, workers)
+        failing = _failing(program, testing, workers)
+        replaying: Sequence[Killer] = ()
+        if recorded is not None and not failing:
+            replays = opened.enter_context(
+                open_replays(
+                    recorded, sources, prometheus=find_prometheus(), promtool=program, alone=alone
+                )
+            )
+            failing = list(replays.failing)
+            replaying = replays.killers
+            for alert, why in replays.unjudged.items():
+                print(f"{alert} can't be judged by replay: {why}", file=sys.stderr)
         if failing:
             print("\n".join(failing), file=sys.stderr)
-            print("tests fail on the rules as they are: no mutant was judged", file=sys.stderr)
+            print("the rules as they are fail: no mutant was judged", file=sys.stderr)
             return Verdict.UNKNOWN.value
-        for source, killer in zip(sources, killers, strict=True):
-            everyone: list[Killer] = [killer, *more_killers(source)]
+        for place, source in enumerate(sources):
+            killers = [testing[place], *replaying[place : place + 1]]
             store = OutcomeStore(
-                cache_folder() / "mutation", source, [one.fingerprint for one in everyone]
+                cache_folder() / "mutation", source, [one.fingerprint for one in killers]
             )
             if not resume:
                 store.forget()
             judged.append(
-                judge(source, everyone, workers=workers, store=store, tell=_progress(source))
+                judge(source, killers, workers=workers, store=store, tell=_progress(source))
             )
             if judged[-1].interrupted:
                 break
@@ -134,6 +167,18 @@ def run_mutation(
         badge.write_text(json.dumps(report.badge()) + "\n", encoding="utf-8")
     print(json.dumps(report.document(), indent=2) if output is Format.JSON else report.text())
     return _exit_code(report, fail_under)
+
+
+def _recorded(
+    rules: Sequence[Path], segments: Path | None, expect: Path | None, prometheus: Path | None
+) -> Recorded | None:
+    if segments is not None and expect is not None:
+        return read_recorded(rules, segments, expect, prometheus)
+    given = {"--segments": segments, "--expect": expect, "--prometheus": prometheus}
+    names = [name for name, path in given.items() if path is not None]
+    if names:
+        raise UsageError(f"{' and '.join(names)} alone: replays need both --segments and --expect")
+    return None
 
 
 def _exit_code(report: MutationReport, fail_under: float | None) -> int:

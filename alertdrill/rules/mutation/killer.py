@@ -35,7 +35,15 @@ class Equivalent:
     why: str
 
 
-Outcome = Killed | Survived | Invalid | Equivalent
+@dataclass(frozen=True)
+class Indistinguishable:
+    """Nothing of what it was judged by can tell it from the rule; something else may; ``why``.
+    No part of the score."""
+
+    why: str
+
+
+Outcome = Killed | Survived | Invalid | Equivalent | Indistinguishable
 
 
 class Killer(Protocol):

@@ -7,25 +7,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertdrill.rules.mutation.engine import Judged
-from alertdrill.rules.mutation.killer import Equivalent, Invalid, Killed, Outcome, Survived
+from alertdrill.rules.mutation.killer import (
+    Equivalent,
+    Indistinguishable,
+    Invalid,
+    Killed,
+    Outcome,
+    Survived,
+)
 from alertdrill.rules.mutation.mutants import Mutant
 
 _BADGE_COLOURS = ((90, "brightgreen"), (75, "yellow"), (50, "orange"), (0, "red"))
+# In the order of Score's fields.
+_KINDS = (Killed, Survived, Equivalent, Invalid, Indistinguishable)
 
 
 @dataclass(frozen=True)
 class Score:
-    """How many mutants ended how; invalid and equivalent ones are no part of ``percent``."""
+    """How many mutants ended how; only killed and survived ones are part of ``percent``."""
 
     killed: int
     survived: int
     equivalent: int
     invalid: int
+    indistinguishable: int = 0
 
     @staticmethod
     def of(outcomes: Iterable[Outcome]) -> Score:
         kinds = [type(outcome) for outcome in outcomes]
-        return Score(*(kinds.count(kind) for kind in (Killed, Survived, Equivalent, Invalid)))
+        return Score(*(kinds.count(kind) for kind in _KINDS))
 
     @property
     def percent(self) -> float | None:
@@ -79,11 +89,13 @@ class MutationReport:
 
     def _table(self) -> Iterable[str]:
         rows: list[tuple[str, ...]] = [
-            ("alert", "score", "killed", "survived", "equivalent", "invalid")
+            ("alert", "score", "killed", "survived", "equivalent", "invalid", "same trace")
         ]
         for file in self.files:
             rows.append(_row(str(file.source.path), Score.of(file.outcomes.values())))
             rows += [_row(f"  {name}", score) for name, score in _by_rule(file).items()]
+        if not self.score.indistinguishable:
+            rows = [row[:-1] for row in rows]
         width = max(len(row[0]) for row in rows)
         for name, *cells in rows:
             yield f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells)
@@ -99,6 +111,8 @@ class MutationReport:
             f"{score.killed} of {score.killed + score.survived} mutants killed",
             f"{self.seconds:.1f} s",
         ]
+        if score.indistinguishable:
+            parts.append(f"{score.indistinguishable} leave the same trace on these histories")
         if resumed:
             parts.append(f"{resumed} known from an earlier run")
         if self.interrupted:
@@ -155,8 +169,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, str]:
         return {"outcome": "killed", "by": outcome.by}
     if isinstance(outcome, Survived):
         return {"outcome": "survived"}
-    name = "invalid" if isinstance(outcome, Invalid) else "equivalent"
-    return {"outcome": name, "why": outcome.why}
+    return {"outcome": type(outcome).__name__.lower(), "why": outcome.why}
 
 
 def _by_rule(file: Judged) -> dict[str, Score]:
@@ -169,7 +182,7 @@ def _by_rule(file: Judged) -> dict[str, Score]:
 
 def _row(name: str, score: Score) -> tuple[str, ...]:
     counts = (score.killed, score.survived, score.equivalent, score.invalid)
-    return (name, score.words, *map(str, counts))
+    return (name, score.words, *map(str, counts), str(score.indistinguishable))
 
 
 def _where(file: Judged, mutant: Mutant) -> str:

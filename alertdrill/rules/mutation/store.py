@@ -8,7 +8,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from alertdrill.rules.mutation.killer import Equivalent, Invalid, Killed, Outcome, Survived
+from alertdrill.rules.mutation.killer import (
+    Equivalent,
+    Indistinguishable,
+    Invalid,
+    Killed,
+    Outcome,
+    Survived,
+)
 from alertdrill.rules.mutation.mutants import Mutant, Source
 
 # Changes with what mutants or their outcomes mean.
@@ -59,19 +66,19 @@ class OutcomeStore:
             return []
 
 
-def _words(outcome: Outcome) -> tuple[str, str]:
-    if isinstance(outcome, Killed):
-        return "killed", outcome.by
-    if isinstance(outcome, Survived):
-        return "survived", ""
-    return ("invalid" if isinstance(outcome, Invalid) else "equivalent"), outcome.why
-
-
 _WITH_DETAIL: dict[str, Callable[[str], Outcome]] = {
     "killed": Killed,
     "invalid": Invalid,
     "equivalent": Equivalent,
+    "indistinguishable": Indistinguishable,
 }
+
+
+def _words(outcome: Outcome) -> tuple[str, str]:
+    if isinstance(outcome, Survived):
+        return "survived", ""
+    detail = outcome.by if isinstance(outcome, Killed) else outcome.why
+    return type(outcome).__name__.lower(), detail
 
 
 def _outcome(name: str, detail: str) -> Outcome:

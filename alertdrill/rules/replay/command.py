@@ -12,10 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alertdrill.config import FILE_NAME, find_root, load_config
+from alertdrill.config import load_config
 from alertdrill.errors import UsageError
 from alertdrill.rules.durations import format_ms, parse_ms
 from alertdrill.rules.model import DEFAULT_INTERVAL_S, RuleFile, load_prometheus, load_rules
+from alertdrill.rules.project import project_root
+from alertdrill.rules.project import prometheus as find_prometheus
+from alertdrill.rules.project import promtool as find_promtool
 from alertdrill.rules.replay.answers import MAY_FIRE, QUIET, Answer, Options
 from alertdrill.rules.replay.expect import (
     Expectation,
@@ -25,8 +28,6 @@ from alertdrill.rules.replay.expect import (
 from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import Segments, load_segments
 from alertdrill.rules.replay.virtual import Compared, compare_with_live, virtual_verdicts
-from alertdrill.rules.testing.project import prometheus as find_prometheus
-from alertdrill.rules.testing.project import promtool as find_promtool
 from alertdrill.verdict import Verdict
 
 SCHEMA = 1
@@ -137,7 +138,7 @@ def _chosen(rules: RuleSet, names: Sequence[str] | None) -> tuple[str, ...]:
 
 def _table(path: Path, rules: RuleSet) -> tuple[Expectation, ...]:
     """The table, with what the project around promised of alerts that ``rules`` define."""
-    root = _root()
+    root = project_root()
     promised = load_config(root).alerts if root is not None else {}
     own = {name: promise for name, promise in promised.items() if name in rules.alerts}
     return load_expectations(path, own)
@@ -153,14 +154,6 @@ def _selected(
         known = ", ".join(row.segment for row in table)
         raise UsageError(f"-k {text!r} is in the name of no fault; there are {known}", file=path)
     return found
-
-
-def _root() -> Path | None:
-    """The project around the current folder; replay needs none."""
-    here = Path.cwd()
-    if any((folder / FILE_NAME).is_file() for folder in (here, *here.parents)):
-        return find_root(here)
-    return None
 
 
 def _duration_s(text: str) -> float:

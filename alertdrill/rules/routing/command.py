@@ -16,10 +16,10 @@ from alertdrill.errors import AlertdrillError, UsageError
 from alertdrill.rules.document import read_document
 from alertdrill.rules.lint.exposition import load_exposition
 from alertdrill.rules.model import RuleFile, load_monitoring, load_prometheus, load_rules
+from alertdrill.rules.project import alertmanager as find_alertmanager
+from alertdrill.rules.project import promtool as find_promtool
 from alertdrill.rules.routing import show
-from alertdrill.rules.routing.project import alertmanager as find_alertmanager
 from alertdrill.rules.routing.run import Question, answer
-from alertdrill.rules.testing.project import promtool as find_promtool
 from alertdrill.verdict import Verdict
 
 

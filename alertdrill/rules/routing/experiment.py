@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alertdrill.errors import DeadlineExceeded
 from alertdrill.rules.alertmanager import AlertmanagerConfig, Labels, Route, all_match
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.programs import Program
 from alertdrill.rules.routing.firing import Firing
 from alertdrill.rules.routing.process import Alertmanager, Status
 from alertdrill.rules.routing.recorder import Identity, Message, Recorder, Rendering, identity

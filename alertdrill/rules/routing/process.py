@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
-import threading
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,34 +14,15 @@ from typing import Any
 import httpx
 
 from alertdrill.errors import AlertdrillError, ComponentNotReady
-from alertdrill.rules.routing.binary import Program
+from alertdrill.rules.child import START_TIMEOUT_S, WatchedChild
+from alertdrill.rules.programs import Program
 from alertdrill.wait import eventually
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 15.0
 VERSION_TIMEOUT_S = 20.0
 CALL_TIMEOUT_S = 15.0
 # Nobody refreshes the alerts here; a run takes minutes at most.
 _FIRES_FOR = timedelta(hours=12)
-_LOG_LINES = 2_000
 
-# The program must not outlive this process, however it ends. A watcher reads a pipe that only
-# this process holds, and ends the program when it breaks; the shell then removes the data. It
-# must not say that the program was killed: nobody may be left to read that, and writing ends it.
-_WATCHED = """
-exec 3<&0
-"$@" </dev/null 3<&- &
-child=$!
-{ read -r line; kill -KILL $child; } <&3 2>/dev/null &
-watcher=$!
-exec 3<&- 2>/dev/null
-wait $child
-code=$?
-kill $watcher
-rm -rf "$ALERTDRILL_SCRATCH"
-exit $code
-"""
-_LISTENING = re.compile(r'msg="Listening on" address="?(127\.0\.0\.1:\d+)')
 _ERROR = re.compile(r' err="(?P<words>(?:\\.|[^"\\])*)"| err=(?P<word>\S+)')
 
 
@@ -76,15 +54,13 @@ class Alertmanager:
     def __init__(self, program: Program, config: Path) -> None:
         self._program = program
         self._config = config
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._address: str | None = None
-        self._said = threading.Event()
-        self._process: subprocess.Popen[str] | None = None
+        self._child: WatchedChild | None = None
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> Alertmanager:
+        self._child = WatchedChild("Alertmanager")
         try:
-            self._start()
+            self._start(self._child)
         except BaseException:
             self._stop()
             raise
@@ -98,55 +74,25 @@ class Alertmanager:
     ) -> None:
         self._stop()
 
-    def _start(self) -> None:
-        scratch = tempfile.mkdtemp(prefix="alertdrill-alertmanager-")
+    def _start(self, child: WatchedChild) -> None:
         command = [
             str(self._program.path),
             f"--config.file={self._config.resolve()}",
-            f"--storage.path={scratch}/data",
+            f"--storage.path={child.scratch}/data",
             "--web.listen-address=127.0.0.1:0",
             "--cluster.listen-address=",
         ]
         try:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHED, "sh", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                cwd=self._program.folder,
-                env={"ALERTDRILL_SCRATCH": scratch, "PATH": "/usr/bin:/bin"},
-                start_new_session=True,  # a Ctrl-C is for this process, which ends it in order
-            )
-        except OSError as error:
-            raise ComponentNotReady(f"Alertmanager can't be started: {error}") from error
-        threading.Thread(
-            target=self._drain, args=(self._process,), name="alertmanager-log", daemon=True
-        ).start()
-        if not self._said.wait(START_TIMEOUT_S) or self._address is None:
-            raise self._not_started()
+            address = child.start(command, self._program.folder)
+        except ComponentNotReady as error:
+            said = self.errors()
+            if said and any("configuration file" in line for line in list(child.log)):
+                raise ConfigRefused(said[-1]) from error
+            raise
         self._client = httpx.Client(
-            base_url=f"http://{self._address}/api/v2", timeout=CALL_TIMEOUT_S, trust_env=False
+            base_url=f"http://{address}/api/v2", timeout=CALL_TIMEOUT_S, trust_env=False
         )
         eventually(self._ready, timeout_s=START_TIMEOUT_S, what="Alertmanager to be ready")
-
-    def _drain(self, process: subprocess.Popen[str]) -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            self._log.append(line.rstrip())
-            match = _LISTENING.search(line)
-            if match:
-                self._address = match[1]
-                self._said.set()
-        self._said.set()
-
-    def _not_started(self) -> AlertdrillError:
-        errors = self.errors()
-        last = self._log[-1] if self._log else "it said nothing"
-        if errors and any("configuration file" in line for line in self._log):
-            return ConfigRefused(errors[-1])
-        return ComponentNotReady(f"Alertmanager ({self._program.path}) did not start: {last}")
 
     def _ready(self) -> bool:
         try:
@@ -157,10 +103,8 @@ class Alertmanager:
     def _stop(self) -> None:
         if self._client is not None:
             self._client.close()
-        if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait(timeout=STOP_TIMEOUT_S)
+        if self._child is not None:
+            self._child.close()
 
     @property
     def _api(self) -> httpx.Client:
@@ -170,7 +114,7 @@ class Alertmanager:
     def errors(self) -> list[str]:
         """What went wrong, in its own words, oldest first."""
         found = []
-        for line in list(self._log):
+        for line in [] if self._child is None else list(self._child.log):
             match = _ERROR.search(line)
             if match:
                 found.append(_unquoted(match["words"]) if match["words"] else match["word"])

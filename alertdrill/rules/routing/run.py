@@ -15,8 +15,8 @@ from alertdrill.errors import AlertdrillError, UsageError
 from alertdrill.rules.alertmanager import AlertmanagerConfig, load_alertmanager
 from alertdrill.rules.lint.exposition import Exposition
 from alertdrill.rules.model import AlertRule, RecordingRule, RuleFile
+from alertdrill.rules.programs import Program
 from alertdrill.rules.promtool import PromtoolFailed, open_promtool
-from alertdrill.rules.routing.binary import Program
 from alertdrill.rules.routing.experiment import (
     Lab,
     run_inhibited,

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from alertdrill.rules.project import promtool
 from alertdrill.rules.testing.document import discover
-from alertdrill.rules.testing.project import promtool
 from alertdrill.verdict import Verdict
 
 _PLUGIN = "alertdrill.rules.testing.pytest_plugin"

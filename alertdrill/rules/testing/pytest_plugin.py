@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.rules.project import promtool
 from alertdrill.rules.testing.document import Case, read_test_file
-from alertdrill.rules.testing.project import promtool
 from alertdrill.rules.testing.runner import CaseRunner
 
 INI = "promtool_tests"
