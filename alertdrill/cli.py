@@ -8,18 +8,19 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from alertdrill import assemble, doctor
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
 from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
 from alertdrill.report.folder import RunFolder
-from alertdrill.rules_cli import rules_app
 from alertdrill.report.terminal import print_unfolded
 from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.engine import connect, ensure_engine
@@ -30,6 +31,12 @@ from alertdrill.stack.run import Stack
 from alertdrill.verdict import Verdict
 
 EXIT_INTERRUPTED = 130
+RULES_HELP = """Verify alert rules before release, with no stack running.
+
+check finds what is wrong with the files; test runs their promtool tests; mutate breaks the rules
+on purpose and counts what the tests notice; replay shows what they would have done on recorded
+faults, and trim makes recordings small enough to keep; routing shows who would be told, by a real
+Alertmanager; coverage sets the alerts of all that ran against its faults."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +49,25 @@ one thing at a time, and proves that the alerts say so, in time and to the right
 Exit codes: 0 pass, 1 fail, 3 unknown (it could not be proven), 2 wrong usage or configuration.""",
 )
 
-app.add_typer(rules_app, name="rules")
+
+class _RulesLater(TyperGroup):
+    """The commands below ``rules``, loaded when one of them is asked for: they bring numerics and
+    parsers along, for which nobody else should wait."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return self._loaded().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._loaded().get_command(ctx, cmd_name)
+
+    @staticmethod
+    def _loaded() -> TyperGroup:
+        from alertdrill.rules_cli import rules_app
+
+        return get_group(rules_app)
+
+
+app.add_typer(typer.Typer(cls=_RulesLater, no_args_is_help=True, help=RULES_HELP), name="rules")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProfileOption = Annotated[

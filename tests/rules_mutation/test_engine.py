@@ -10,7 +10,14 @@ import pytest
 
 from alertdrill.rules.mutation.command import _exit_code
 from alertdrill.rules.mutation.engine import Judged, judge
-from alertdrill.rules.mutation.killer import Equivalent, Invalid, Killed, Outcome, Survived
+from alertdrill.rules.mutation.killer import (
+    Equivalent,
+    Indistinguishable,
+    Invalid,
+    Killed,
+    Outcome,
+    Survived,
+)
 from alertdrill.rules.mutation.mutants import Mutant, Source, read_source
 from alertdrill.rules.mutation.report import MutationReport, Score
 from alertdrill.rules.mutation.store import OutcomeStore
@@ -135,6 +142,25 @@ def test_an_interrupted_run_keeps_what_it_has_and_the_next_goes_on(source, tmp_p
 
 def report_of(source: Source, *outcomes: Outcome) -> MutationReport:
     return MutationReport([Judged(source, dict(zip(source.mutants, outcomes, strict=False)))], 1.0)
+
+
+def test_every_outcome_is_kept_as_it_was(source, tmp_path):
+    outcomes = [Killed("t"), Survived(), Invalid("no"), Equivalent("x"), Indistinguishable("y")]
+    known = dict(zip(source.mutants, outcomes, strict=False))
+    OutcomeStore(tmp_path, source, ["1"]).add(known)
+    assert OutcomeStore(tmp_path, source, ["1"]).read(source.mutants) == known
+
+
+def test_what_leaves_the_same_trace_is_counted_apart_where_there_is_any(source):
+    report = report_of(source, Killed("t"), Survived(), Indistinguishable("the same timelines"))
+    assert report.score == Score(1, 1, 0, 0, indistinguishable=1)
+    assert report.score.percent == 50
+    assert "same trace" in report.text()
+    assert "1 leave the same trace" in report.text()
+    assert report.document()["indistinguishable"] == 1
+    third = report.document()["files"][0]["mutants"][2]
+    assert (third["outcome"], third["why"]) == ("indistinguishable", "the same timelines")
+    assert "same trace" not in report_of(source, Killed("t"), Survived()).text()
 
 
 def test_only_killed_and_survived_make_the_score(source):

@@ -173,7 +173,10 @@ def _recorded(
     rules: Sequence[Path], segments: Path | None, expect: Path | None, prometheus: Path | None
 ) -> Recorded | None:
     if segments is not None and expect is not None:
-        return read_recorded(rules, segments, expect, prometheus)
+        recorded = read_recorded(rules, segments, expect, prometheus)
+        for complaint in recorded.segments.complaints:
+            print(complaint, file=sys.stderr)
+        return recorded
     given = {"--segments": segments, "--expect": expect, "--prometheus": prometheus}
     names = [name for name, path in given.items() if path is not None]
     if names:

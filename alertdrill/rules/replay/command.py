@@ -100,7 +100,7 @@ def replay(
         print(json.dumps(document(answers, compared, recorded), indent=2, ensure_ascii=False))
     else:
         console = Console()
-        show(answers, compared, console if console.is_terminal else Console(width=140))
+        show(answers, compared, console if console.is_terminal else Console(width=160))
     raise typer.Exit(_worst(answers, compared).value)
 
 
