@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from alertdrill.errors import FaultError
+from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import vantage
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
 from alertdrill.faults.vantage import HttpAnswer
@@ -25,6 +25,7 @@ TIMEOUT_S = 5.0
 PROBES_OF_ALL = 3
 PROBES_AT_MOST = 300
 MISSED_BY_CHANCE = 1e-6
+HANGS_AFTER_S = 2.0
 
 
 class HttpFaultProxy:
@@ -189,8 +190,12 @@ class _Sampled(_HttpFault):
     seed: int = field(default=7, kw_only=True)
     every: int | None = field(default=None, kw_only=True)
 
+    @property
+    def _share(self) -> float:
+        return self.rate
+
     def config(self) -> dict[str, Any]:
-        share = {"rate": self.rate} if self.every is None else {"every": self.every}
+        share = {"rate": self._share} if self.every is None else {"every": self.every}
         return super().config() | share | {"seed": self.seed}
 
     def seeded(self, seed: int) -> Fault:
@@ -200,9 +205,9 @@ class _Sampled(_HttpFault):
         """As many as it takes to meet the fault: surely, or but for once in a million."""
         if self.every is not None:
             return max(self.every, PROBES_OF_ALL)
-        if self.rate in (0, 1):
+        if self._share in (0, 1):
             return PROBES_OF_ALL
-        wanted = math.ceil(math.log(MISSED_BY_CHANCE) / math.log1p(-self.rate))
+        wanted = math.ceil(math.log(MISSED_BY_CHANCE) / math.log1p(-self._share))
         return min(max(wanted, PROBES_OF_ALL), PROBES_AT_MOST)
 
 
@@ -240,11 +245,30 @@ class HttpRateLimited(_Sampled):
 @dataclass(frozen=True)
 class HttpSlow(_Sampled):
     """Requests reach the upstream ``delay_s`` seconds later (0 to 600). Healing lets those that
-    are waiting go on at once."""
+    are waiting go on at once.
+
+    ``quantile``, from 0 to less than 1, instead of ``rate`` or ``every``: the requests above this
+    quantile are slow, those below are left alone. With 0.95 the median is as ever and the 99th
+    percentile is ``delay_s`` later.
+    """
 
     kind = "slow"
 
     delay_s: float
+    quantile: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.quantile is None:
+            return
+        if not 0 <= self.quantile < 1:
+            raise UsageError(f"a quantile is from 0 to less than 1, not {self.quantile}")
+        if self.rate != 1 or self.every is not None:
+            raise UsageError("a slow request takes a quantile, a rate or every, not two of them")
+
+    @property
+    def _share(self) -> float:
+        # 1 - 0.95 is 0.05 and a rounding error, which would be read as another configuration.
+        return self.rate if self.quantile is None else round(1 - self.quantile, 12)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"delay_s": self.delay_s}
@@ -254,6 +278,22 @@ class HttpSlow(_Sampled):
 
     def _bites(self, clean: HttpAnswer, probe: HttpAnswer) -> bool:
         return probe.elapsed_s - clean.elapsed_s >= 0.9 * self.delay_s
+
+
+@dataclass(frozen=True)
+class HttpHang(_Sampled):
+    """Requests are held, without an answer, until the client gives up; then they are dropped.
+
+    Healing lets those that are still held go on to the upstream. Proven by: no answer in 2 s.
+    """
+
+    kind = "hang"
+
+    def _patience_s(self) -> float:
+        return HANGS_AFTER_S
+
+    def _bites(self, clean: HttpAnswer, probe: HttpAnswer) -> bool:
+        return clean.status is not None and probe.status is None and probe.error == "TimeoutError"
 
 
 @dataclass(frozen=True)

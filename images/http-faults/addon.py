@@ -7,7 +7,7 @@ own that no faulted request can reach:
 
     GET    /faults        {"faults": [config, seen, affected], "affected": {id: total since start}}
     PUT    /faults/{id}   a JSON object; an unknown field, kind or service is a 422 with a sentence
-    DELETE /faults/{id}   and DELETE /faults: idempotent; requests that are being delayed go on
+    DELETE /faults/{id}   and DELETE /faults: idempotent; requests that are being held go on
     GET    /requests      {service: requests since start}, with ?service= of one
     GET    /services      {service: the port that its requests come in on}
     GET    /-/ready
@@ -44,6 +44,7 @@ DEFAULT_CONTROL_PORT = 8470
 BODY_LIMIT = 64 * 1024
 IDLE_S = 30
 REMEMBERED_FAULTS = 1_000
+CLIENT_LOOK_S = 0.1
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _REQUIRED = object()
 
@@ -111,6 +112,7 @@ KINDS: dict[str, dict[str, Field]] = {
         **_MATCH,
         **_SHARE,
     },
+    "hang": {**_MATCH, **_SHARE},
     "malformed": {**_MATCH, **_SHARE},
     "wrong_schema": {**_MATCH, **_SHARE},
     "truncated": {**_MATCH, **_SHARE},
@@ -272,6 +274,24 @@ class Registry:
                     f"service {service!r} is not known; there are {', '.join(self._requests)}"
                 )
             return {service: self._requests[service]}
+
+
+# --- how long a request is held ------------------------------------------------------------
+
+
+async def held(healed: asyncio.Event, client_waits: Callable[[], bool]) -> bool:
+    """Hold until the fault is healed (True) or the client has given up (False).
+
+    mitmproxy tells nobody that a client has hung up before its request is done, so it is looked
+    at ten times a second.
+    """
+    while client_waits():
+        try:
+            await asyncio.wait_for(healed.wait(), CLIENT_LOOK_S)
+        except TimeoutError:
+            continue
+        return client_waits()
+    return False
 
 
 # --- what happens to a body ----------------------------------------------------------------
@@ -465,6 +485,12 @@ class HttpFaults:
                     await asyncio.wait_for(fault.healed.wait(), config["delay_s"])
                 except TimeoutError:
                     continue  # the whole delay has passed
+            elif config["kind"] == "hang":
+                self._met(flow, fault)
+                if not await held(fault.healed, lambda: flow.client_conn.connected):
+                    if flow.killable:
+                        flow.kill()  # nobody waits for it: it must not reach the upstream
+                    return
         for fault in flow.metadata.get(_HITS, ()):
             config = fault.config
             if config["kind"] in ("status", "fail_first"):

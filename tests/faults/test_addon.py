@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import math
@@ -71,6 +72,8 @@ def test_a_minimal_fault_is_filled_with_defaults() -> None:
         ({"kind": "status", "service": "github", "method": "get"}, "method must be a method"),
         ({"kind": "slow", "service": "github"}, "slow needs the field 'delay_s'"),
         ({"kind": "slow", "service": "github", "delay_s": -1}, "delay_s must be"),
+        ({"kind": "hang", "service": "github", "delay_s": 1}, "hang has no field 'delay_s'"),
+        ({"kind": "hang", "service": "github", "rate": 2}, "rate must be a number from 0 to 1"),
         ({"kind": "fail_first", "service": "github"}, "fail_first needs the field 'n'"),
         ({"kind": "fail_first", "service": "github", "n": 1, "rate": 1}, "no field 'rate'"),
     ],
@@ -164,6 +167,49 @@ def test_a_removed_fault_meets_nothing_and_its_total_stays() -> None:
     for fault in registry.arrived("github", "GET", "/"):
         registry.met(fault)
     assert registry.faults()["affected"] == {"f": 2}
+
+
+# --- a request that is held ----------------------------------------------------------------
+
+
+def _held(*, healed_after_s: float | None, gone_after_s: float | None) -> tuple[bool, float]:
+    """Whether the request may go on, and after how many seconds."""
+
+    async def run() -> tuple[bool, float]:
+        loop = asyncio.get_running_loop()
+        begun, healed, gone = loop.time(), asyncio.Event(), asyncio.Event()
+        for after_s, event in ((healed_after_s, healed), (gone_after_s, gone)):
+            if after_s is not None:
+                loop.call_later(after_s, event.set)
+        goes_on = await asyncio.wait_for(addon.held(healed, lambda: not gone.is_set()), 5)
+        return goes_on, loop.time() - begun
+
+    return asyncio.run(run())
+
+
+def test_a_held_request_goes_on_as_soon_as_the_fault_is_healed() -> None:
+    goes_on, after_s = _held(healed_after_s=0.25, gone_after_s=None)
+    assert goes_on
+    assert 0.2 < after_s < 0.35
+
+
+def test_a_held_request_is_dropped_when_its_client_has_given_up() -> None:
+    goes_on, after_s = _held(healed_after_s=None, gone_after_s=0.25)
+    assert not goes_on
+    assert 0.2 < after_s < 0.25 + 2 * addon.CLIENT_LOOK_S
+
+
+def test_healing_does_not_send_on_what_nobody_waits_for() -> None:
+    assert _held(healed_after_s=0.05, gone_after_s=0.02)[0] is False
+    assert _held(healed_after_s=0.0, gone_after_s=0.0)[0] is False
+
+
+def test_a_request_is_still_held_while_neither_has_happened() -> None:
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(addon.held(asyncio.Event(), lambda: True), 0.3))
+
+
+# --- what happens to a body ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [b'{"a": [1, 2]}', b"[]", b"[1,2,3]", b'"text"', b"12", b"1234"])

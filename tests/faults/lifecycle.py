@@ -1,0 +1,43 @@
+"""What every fault goes through in a test: harmless, injected twice, healed twice, harmless."""
+
+from __future__ import annotations
+
+from alertdrill.faults.contract import Fault
+from alertdrill.faults.world import leftovers
+from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
+
+WITHIN_S = 20
+
+
+def seen_effective(fault: Fault, stack: Stack) -> None:
+    eventually(
+        lambda: fault.is_effective(stack).holds, timeout_s=WITHIN_S, what=f"{fault.name} to bite"
+    )
+
+
+def seen_healed(fault: Fault, stack: Stack) -> None:
+    eventually(
+        lambda: fault.is_healed(stack).holds, timeout_s=WITHIN_S, what=f"{fault.name} to be gone"
+    )
+
+
+def bites_only_while_injected(fault: Fault, stack: Stack) -> None:
+    """Raises AssertionError or DeadlineExceeded. Leaves the stack healed."""
+    assert leftovers(stack) == []
+    assert not fault.is_effective(stack).holds
+    assert fault.is_healed(stack).holds, fault.is_healed(stack).seen
+    fault.heal(stack)
+    try:
+        fault.inject(stack)
+        seen_effective(fault, stack)
+        assert not fault.is_healed(stack).holds
+        assert leftovers(stack)
+        fault.inject(stack)
+        seen_effective(fault, stack)
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
+    assert not fault.is_effective(stack).holds
+    fault.heal(stack)
+    assert leftovers(stack) == []
