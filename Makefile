@@ -72,7 +72,7 @@ gate: $(STAMP)
 
 test: images
 	@$(BIN)/pytest -n 2 --dist worksteal -q --ignore tests/gate tests rules
-	@$(BIN)/pytest -n 3 --dist worksteal -q tests/gate
+	@$(BIN)/pytest -n 2 --dist worksteal -q tests/gate
 
 check: $(STAMP)
 	$(BIN)/ruff check .
