@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.lint.examples import example
 from alertdrill.rules.lint.finding import Finding
 from alertdrill.rules.lint.run import Given, lint
 from tests.rules_lint.files import GOOD, GUIDE, MIXINS, MONITORING, codes, judge
@@ -261,3 +262,10 @@ def test_any_expression_can_be_judged(expr: str) -> None:
             rules=GOOD.replace('up{job="app"} == 0', f"'{expr.replace(chr(39), chr(39) * 2)}'"),
         )
     assert report.rules == 1
+
+
+def test_an_expression_too_deep_for_the_checks_is_said_with_what_to_do(tmp_path: Path) -> None:
+    expr = "sum(" * 300 + "a" + ")" * 300 + " > 5"
+    (finding,) = [f for f in judge(tmp_path, rules=example(expr)).findings if f.code == "AD108"]
+    assert "nested too deeply" in finding.message
+    assert "promtool" not in finding.fix  # it couldn't help

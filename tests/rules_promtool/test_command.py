@@ -52,6 +52,22 @@ def test_cases_are_chosen_by_name(suite, capfd):
     assert code_of([suite], select="no_such_case") == 3
 
 
+@pytest.mark.docker
+def test_the_others_run_beside_a_broken_file_which_is_said(suite, write, capfd):
+    write("broken.test.yml", "rule_files: [a\ntests: []\n")
+    assert code_of([suite.parent], select="fires") == 2
+    printed = capfd.readouterr()
+    assert "1 passed" in printed.out
+    assert f"not run: {suite.parent}/broken.test.yml:2: " in printed.err
+    assert code_of([suite.parent]) == 1
+
+
+def test_nothing_but_broken_files_is_wrong_usage(write, tmp_path):
+    write("broken.test.yml", "rule_files: [a\ntests: []\n")
+    with pytest.raises(UsageError, match=r"broken\.test\.yml:2: "):
+        run_tests([tmp_path], "", None, None, True)
+
+
 def test_nothing_to_test_is_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="no promtool test file"):
         run_tests([tmp_path], "", None, None, True)

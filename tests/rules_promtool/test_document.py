@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,37 +20,59 @@ rule_files: [../alerts.yml]
 tests:
   - name: first
     interval: 1m
+    promql_expr_test: [{expr: a, eval_time: 1m}]
   - interval: 1m
+    alert_rule_test: [{alertname: A, eval_time: 1m}]
 """
 
 
 def test_a_folder_is_searched_and_only_test_files_are_taken(write, tmp_path):
-    write("alerts.yml", "groups: []\n")
+    write("alerts.yml", "groups: [{name: g, rules: [{alert: A, expr: a}]}]\n")
     path = write("rules/a.test.yml", ONE)
     write("rules/other.yaml", "rule_files: []\n")
     write("rules/broken.yaml", "no: [yaml\n")  # has neither word, so it is nobody's test
     write(".hidden/a.test.yml", ONE)
     write("node_modules/a.test.yml", ONE)
-    (found,) = discover([tmp_path, path])
+    (found,), broken = discover([tmp_path, path])
+    assert broken == ()
     assert found.path == path
-    assert [(case.name, case.line) for case in found.cases] == [("first", 3), ("unnamed#1", 5)]
+    assert [(case.name, case.line) for case in found.cases] == [("first", 3), ("unnamed#1", 6)]
     assert that_load(tmp_path / "alerts.yml", [found]) == (found,)
     assert that_load(tmp_path / "rules.yml", [found]) == ()
+
+
+def test_a_file_that_is_named_must_be_one(write):
+    with pytest.raises(UsageError, match="is no promtool test file"):
+        discover([write("x.yml", "groups: []\n")])
+
+
+_ASSERTS = "alert_rule_test: [{alertname: A, eval_time: 1m}]"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("groups: []\n", "is no promtool test file"),
         ("rule_files: []\ntests: []\n", "tests is empty"),
         ("rule_files: []\ntests: [\n", "x.yml:3: "),
         ("rule_files: []\ntests: {a: 1}\n", "x.yml:2: tests must be a list"),
         ("rule_files: []\ntests: [a]\n", "must be a mapping"),
+        # what promtool passes whatever the rules say
+        (f"rule_files: [rule.yml]\ntests: [{{{_ASSERTS}}}]\n", "x.yml:1: .* finds no file"),
+        ("rule_files: [r.yml]\ntests: [{interval: 1m}]\n", "x.yml:2: unnamed#0 has neither"),
+        ("rule_files: [r.yml]\ntests: [{alert_rule_test: []}]\n", "unnamed#0 has neither"),
+        (
+            f"rule_files: [r.yml]\ntests: [{{{_ASSERTS.replace(': A', ': Typo')}}}]\n",
+            "x.yml:2: no rule file of this test defines the alert 'Typo'",
+        ),
     ],
 )
-def test_a_file_that_is_named_must_be_one(text, message, write):
-    with pytest.raises(UsageError, match=message):
-        discover([write("x.yml", text)])
+def test_what_is_wrong_with_a_file_is_said_and_the_others_are_found(text, message, write, tmp_path):
+    write("r.yml", "groups: [{name: g, rules: [{alert: A, expr: a}, {alert: Typos, expr: a}]}]\n")
+    write("x.yml", text)
+    good = write("y.yml", f"rule_files: [r.yml]\ntests: [{{{_ASSERTS}}}]\n")
+    (found,), (error,) = discover([tmp_path])
+    assert found.path == good
+    assert re.search(message, str(error))
 
 
 def test_a_path_that_is_not_there_and_a_folder_without_tests(tmp_path):

@@ -7,6 +7,7 @@ side is asked for with more matchers than the other.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from alertdrill.rules.lint.exposition import Exposition
 from alertdrill.rules.lint.kinds import Kind, is_flag, kind_of
 from alertdrill.rules.lint.labels import bare, branches, is_scalar
 from alertdrill.rules.lint.words import words
-from alertdrill.rules.promql import as_ms, is_comparison, metric_name, operator, selectors
+from alertdrill.rules.promql import as_ms, is_comparison, metric_name, operator, selectors, shape
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ POSITIVE = Bounds(0, math.inf)
 _ONE = Bounds(1, 1)
 
 _NON_NEGATIVE_CALLS = words(
-    "rate irate increase resets changes count_over_time abs sqrt stddev_over_time stdvar_over_time"
+    "rate irate increase resets changes abs sqrt stddev_over_time stdvar_over_time"
     " time timestamp histogram_count exp"
 )
 _PASSING_CALLS = words(
@@ -46,6 +47,8 @@ _FIXED_CALLS = {
     "absent": _ONE,
     "absent_over_time": _ONE,
     "present_over_time": _ONE,
+    # Where there is nothing to count, there is no result.
+    "count_over_time": Bounds(1),
     "histogram_fraction": SHARE,
     "hour": Bounds(0, 23),
     "minute": Bounds(0, 59),
@@ -56,6 +59,7 @@ _FIXED_CALLS = {
     "month": Bounds(1, 12),
     "sgn": Bounds(-1, 1),
 }
+_CLAMPS = {"clamp": ("floor", "top"), "clamp_min": ("floor",), "clamp_max": ("top",)}
 _PASSING_AGGREGATIONS = words("avg min max topk bottomk limitk limit_ratio quantile")
 
 # A gauge and what bounds it: `db_pool_in_use` can't exceed `db_pool_limit`.
@@ -124,6 +128,8 @@ def _selector(selector: promql.VectorSelector, exposed: Exposition | None) -> Bo
     name = metric_name(selector)
     if name is None:
         return ANY
+    if name == "ALERTS":
+        return _ONE
     if is_flag(name, exposed):
         return SHARE
     if kind_of(name, exposed).kind is Kind.COUNTER:
@@ -168,12 +174,9 @@ def _call(call: promql.Call, exposed: Exposition | None) -> Bounds:
     if name == "histogram_quantile":
         last = last_bucket(call, exposed)
         return ANY if last is None else Bounds(high=last)
-    if name == "clamp_max" and len(call.args) == 2:
-        top, inner = constant(call.args[1]), bounds_of(call.args[0], exposed)
-        return inner if top is None else Bounds(min(inner.low, top), min(inner.high, top))
-    if name == "clamp_min" and len(call.args) == 2:
-        floor, inner = constant(call.args[1]), bounds_of(call.args[0], exposed)
-        return inner if floor is None else Bounds(max(inner.low, floor), max(inner.high, floor))
+    if name in _CLAMPS and len(call.args) == 1 + len(_CLAMPS[name]):
+        given = {end: constant(arg) for end, arg in zip(_CLAMPS[name], call.args[1:], strict=True)}
+        return _clamped(bounds_of(call.args[0], exposed), given.get("floor"), given.get("top"))
     if name == "quantile_over_time" and len(call.args) == 2:
         return bounds_of(call.args[1], exposed)
     if name in _PASSING_CALLS and call.args:
@@ -181,6 +184,15 @@ def _call(call: promql.Call, exposed: Exposition | None) -> Bounds:
         # Rounding to a multiple may leave the interval by less than that multiple.
         return inner if name != "round" or len(call.args) == 1 else ANY
     return ANY
+
+
+def _clamped(inner: Bounds, floor: float | None, top: float | None) -> Bounds:
+    low, high = inner.low, inner.high
+    if floor is not None:
+        low, high = max(low, floor), max(high, floor)
+    if top is not None:
+        low, high = min(low, top), min(high, top)
+    return Bounds(low, high)
 
 
 def last_bucket(call: promql.Call, exposed: Exposition | None) -> float | None:
@@ -204,8 +216,12 @@ def _binary(expr: promql.BinaryExpr, exposed: Exposition | None) -> Bounds:
     if symbol in ("and", "unless"):
         return left
     right = bounds_of(expr.rhs, exposed)
-    if symbol == "/" and is_share(expr):
-        return SHARE
+    if symbol == "/":
+        factor, part = _factored(expr.lhs)
+        if _is_same(part, expr):
+            return Bounds(factor, factor)
+        if factor > 0 and _is_part(part, expr.rhs):
+            return Bounds(0, factor)
     if symbol == "+":
         return Bounds(left.low + right.low, left.high + right.high)
     if symbol == "-":
@@ -232,9 +248,35 @@ _ADDING = ("sum", "count")
 _COUNTING_CALLS = ("rate", "irate", "increase", "sum_over_time", "count_over_time")
 
 
-def is_share(expr: promql.BinaryExpr) -> bool:
-    """Whether a division's left side is a part of its right side, so that it lies in 0 … 1."""
-    return _is_part(expr.lhs, expr.rhs)
+def _factored(expr: Expr) -> tuple[float, Expr]:
+    """``100 * x`` as 100 and x: in ``100 * x / y`` the factor belongs to the left side."""
+    inner = bare(expr)
+    if isinstance(inner, promql.BinaryExpr) and operator(inner) == "*":
+        for number, other in ((inner.lhs, inner.rhs), (inner.rhs, inner.lhs)):
+            factor = constant(number)
+            if factor is not None and math.isfinite(factor):
+                return factor, other
+    return 1.0, expr
+
+
+def _is_same(part: Expr, division: promql.BinaryExpr) -> bool:
+    """Whether a division's sides are one expression: the quotient is 1 (0/0 is no number).
+
+    A common slip: the matcher that makes the left side a part of the right one was forgotten.
+    """
+    matched = division.modifier is not None and division.modifier.matching is not None
+    return not matched and shape(bare(part)) == shape(_unguarded(division.rhs))
+
+
+# A share by its name: what is free (used, available) of what there is.
+_FREE = re.compile(r"(?:available|avail|free|used)(?=_bytes|_inodes|_blocks|$)", re.IGNORECASE)
+_TOTAL = re.compile(r"(?:capacity|size|total)(?=_bytes|_inodes|_blocks|$)", re.IGNORECASE)
+
+
+def _is_free_of_total(part: str, whole: str) -> bool:
+    """``node_filesystem_avail_bytes`` never exceeds ``node_filesystem_size_bytes``."""
+    free, total = _FREE.subn("", part), _TOTAL.subn("", whole)
+    return free[1] == total[1] == 1 and free[0] == total[0]
 
 
 def _is_part(part: Expr, whole: Expr) -> bool:
@@ -276,7 +318,9 @@ def _is_subset(part: promql.VectorSelector, whole: promql.VectorSelector) -> boo
         and other is not None
         and (name.endswith("_bucket") and other == name.removesuffix("_bucket") + "_count")
     )
-    if name is None or (name != other and not bucket):
+    if name is None or other is None:
+        return False
+    if name != other and not bucket and not _is_free_of_total(name, other):
         return False
     asked = {(str(m.op), m.name, m.value) for m in part.matchers.matchers}
     of_all = {(str(m.op), m.name, m.value) for m in whole.matchers.matchers}

@@ -1,7 +1,8 @@
-"""Series that nobody exposes: checks AD206 and AD207."""
+"""Series that nobody exposes: checks AD206, AD207 and AD210."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import promql_parser as promql
@@ -35,6 +36,8 @@ from alertdrill.rules.promql import (
 
 
 def _no_such_series(rule: Rule, tree: Expr, context: Context) -> Iterator[Problem]:
+    for asked in selectors(tree):
+        yield from _contradiction(asked)
     if context.exposed is None:
         return
     said: set[str] = set()
@@ -49,6 +52,45 @@ def _no_such_series(rule: Rule, tree: Expr, context: Context) -> Iterator[Proble
         if problem is not None and problem.message not in said:
             said.add(problem.message)
             yield problem
+
+
+def _contradiction(selector: promql.VectorSelector) -> Iterator[Problem]:
+    """Matchers of one selector that no value of their label meets together."""
+    matchers = selector.matchers.matchers
+    for exact in matchers:
+        against = [
+            other
+            for other in matchers
+            if other.name == exact.name and not _value_matches(other, exact.value)
+        ]
+        if exact.op == promql.MatchOp.Equal and against:
+            yield Problem(
+                f"nothing matches both {exact} and {against[0]}",
+                word=exact.name,
+                fix=f'ask for several values by {exact.name}=~"a|b"',
+            )
+            return
+
+
+# A label's value may hold a dot or a bracket; these are hardly anything but patterns.
+_PATTERN = re.compile(r"\.[*+]|\w\|\w|^[1-5](?:\.\.|xx|\.[*+]|\[0-9\].*|\\d.*)$", re.IGNORECASE)
+
+
+def _pattern_matched_exactly(rule: Rule, tree: Expr, context: Context) -> Iterator[Problem]:
+    for selector in selectors(tree):
+        name = metric_name(selector) or ""
+        exposed = context.exposed.series.get(name, []) if context.exposed else []
+        for matcher in selector.matchers.matchers:
+            exactly = matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
+            is_there = any(one.get(matcher.name) == matcher.value for one in exposed)
+            if exactly and not is_there and _PATTERN.search(matcher.value):
+                regular = "=~" if matcher.op == promql.MatchOp.Equal else "!~"
+                yield Problem(
+                    f"{matcher} is compared letter by letter, and {matcher.value!r} looks like "
+                    "a pattern",
+                    word=matcher.name,
+                    fix=f"write {matcher.name}{regular}…, or an exact value",
+                )
 
 
 def _asks_for_absence(visit: Visit) -> bool:
@@ -132,7 +174,8 @@ CHECKS: tuple[RuleCheck, ...] = (
         severity=Severity.ERROR,
         title="no exposed series matches",
         why="A metric or a label's value that nobody exposes selects nothing, and nothing never "
-        "crosses a threshold. Recorded series count as exposed.",
+        "crosses a threshold. Recorded series count as exposed. Matchers that contradict one "
+        "another are found without --metrics.",
         fix="ask for what is exposed",
         beside={"metrics.txt": METRICS},
         bad=example('rate(http_requests_total{status="error"}[5m]) > 1'),
@@ -151,5 +194,16 @@ CHECKS: tuple[RuleCheck, ...] = (
         bad=example('up{job="application"} == 0'),
         good=example('up{job="app"} == 0'),
         of_tree=_no_such_job,
+    ),
+    RuleCheck(
+        code="AD210",
+        severity=Severity.WARNING,
+        title="a pattern that is matched letter by letter",
+        why="`=` and `!=` know no patterns: no status is called `5..`, so nothing is selected "
+        "(or, by `!=`, nothing left out).",
+        fix="write =~ or !~",
+        bad=example('rate(http_requests_total{status="5.."}[5m]) > 1'),
+        good=example('rate(http_requests_total{status=~"5.."}[5m]) > 1'),
+        of_tree=_pattern_matched_exactly,
     ),
 )

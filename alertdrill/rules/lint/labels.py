@@ -189,6 +189,40 @@ def _combined(expr: promql.BinaryExpr) -> Labels:
     return left.only(names) if on else left.without(names)
 
 
+def fixed_labels(expr: Expr) -> dict[str, str]:
+    """Labels that all series of ``expr``'s result have with one value, as its matchers ask."""
+    found = _pinned(expr)
+    kept = labels_of(expr) if found else NONE
+    return {name: value for name, value in found.items() if kept.may_have(name)}
+
+
+def _pinned(expr: Expr) -> dict[str, str]:
+    """Labels that have one value, unless they are aggregated away."""
+    expr = bare(expr)
+    if isinstance(expr, promql.VectorSelector):
+        equal = [m for m in expr.matchers.matchers if m.op == promql.MatchOp.Equal and m.value]
+        return {m.name: m.value for m in equal if m.name != "__name__"}
+    if isinstance(expr, promql.BinaryExpr):
+        if operator(expr) == "or":
+            return {}
+        found = _pinned(
+            expr.rhs if is_scalar(expr.lhs) or grouped_side(expr) == "right" else expr.lhs
+        )
+        rewritten = frozenset((expr.modifier and expr.modifier.group_labels) or ())
+    elif isinstance(expr, promql.Call):
+        if expr.func.name in ("info", "vector"):
+            return {}
+        vectors = [arg for arg in expr.args if not _is_parameter(arg)]
+        found = _pinned(vectors[0]) if vectors else {}
+        is_rewriting = expr.func.name in ("label_replace", "label_join")
+        texts = [arg.val for arg in expr.args if isinstance(arg, promql.StringLiteral)]
+        rewritten = frozenset(texts[:1] if is_rewriting else ())
+    else:
+        below = children(expr)
+        return _pinned(below[0]) if below else {}
+    return {name: value for name, value in found.items() if name not in rewritten}
+
+
 def raw_selectors(expr: Expr) -> Iterator[promql.VectorSelector]:
     """The selectors whose labels reach the result of ``expr`` as they are."""
     expr = bare(expr)

@@ -18,8 +18,10 @@ from alertdrill.rules.lint.expressions import (
 from alertdrill.rules.lint.finding import Severity
 from alertdrill.rules.lint.labels import (
     SETS,
+    TARGET,
     Labels,
     bare,
+    fixed_labels,
     grouped_side,
     is_scalar,
     labels_of,
@@ -50,11 +52,22 @@ def _sides_never_match(rule: Rule, tree: Expr, context: Context) -> Iterator[Pro
             continue
         how = matching(expr)
         dropped = how[1] if how is not None and not how[0] else frozenset[str]()
-        if how is not None and how[0]:
-            continue
-        left, right = left.without(dropped), right.without(dropped)
         effect = "nothing is excluded" if symbol == "unless" else "the result is empty"
         word = symbol if symbol in SETS else ""
+        differing = _differing(expr, how)
+        if differing is not None:
+            label, (one, other) = differing
+            yield Problem(
+                f"the sides of {symbol} never match, and {effect}: {label} is {one!r} on the left, "
+                f"{other!r} on the right",
+                word=word or label,
+                fix=f"leave {label} out of the matching: ignoring ({label}) or on (…)",
+            )
+            continue
+        if how is not None and how[0]:
+            yield from _lacks_what_on_asks_for(expr, how[1], left, right)
+            continue
+        left, right = left.without(dropped), right.without(dropped)
         if left.exact and right.exact and left.names != right.names:
             if grouped_side(expr):
                 continue
@@ -74,6 +87,36 @@ def _sides_never_match(rule: Rule, tree: Expr, context: Context) -> Iterator[Pro
                     word=word or metric,
                     unless_recorded=metric,
                 )
+
+
+def _differing(
+    expr: promql.BinaryExpr, how: tuple[bool, frozenset[str]] | None
+) -> tuple[str, tuple[str, str]] | None:
+    """A label that takes part in the matching and has another value on either side."""
+    left, right = fixed_labels(expr.lhs), fixed_labels(expr.rhs)
+    on, names = how if how is not None else (False, frozenset[str]())
+    for label in sorted(left.keys() & right.keys()):
+        if (label in names) == on and left[label] != right[label]:
+            return label, (left[label], right[label])
+    return None
+
+
+def _lacks_what_on_asks_for(
+    expr: promql.BinaryExpr, names: frozenset[str], left: Labels, right: Labels
+) -> Iterator[Problem]:
+    """on(job), and one side is aggregated without job: there it is empty, so nothing is equal."""
+    for lacking, having, raw in ((left, right, expr.rhs), (right, left, expr.lhs)):
+        for label in sorted(names):
+            sure = having.exact or (label in TARGET and bool(surely_has_target(raw)))
+            if lacking.exact and sure and having.may_have(label) and not lacking.may_have(label):
+                yield Problem(
+                    f"the sides of {operator(expr)} never match: on () asks for {label}, and one "
+                    f"of them has {_names(lacking)}",
+                    word=label,
+                    # A label of one's own may be empty everywhere; job and instance never are.
+                    severity=None if label in TARGET else Severity.WARNING,
+                )
+                return
 
 
 def _is_vector_of_number(expr: Expr) -> bool:

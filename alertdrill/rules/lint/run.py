@@ -214,7 +214,8 @@ class _Run:
                     yield _finding(rule, check, problem)
             except RecursionError:
                 message = "the expression is nested too deeply to be judged"
-                yield _finding(rule, BY_CODE["AD108"], Problem(message))
+                fix = "split it by recording rules, or look at it yourself"
+                yield _finding(rule, BY_CODE["AD108"], Problem(message, fix=fix))
                 break
         yield from self._duplicates(rule)
 

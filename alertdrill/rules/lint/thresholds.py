@@ -18,7 +18,6 @@ from alertdrill.rules.lint.examples import (
 from alertdrill.rules.lint.expressions import (
     RATES,
     called,
-    calls,
     direct_selectors,
     impossible,
     number,
@@ -35,6 +34,11 @@ from alertdrill.rules.lint.labels import (
 )
 from alertdrill.rules.lint.rule_check import Context, Problem, RuleCheck
 from alertdrill.rules.lint.subject import Rule, Visit
+from alertdrill.rules.lint.unreachable import (
+    contradictions,
+    percent_of_ratio,
+    quantile_beyond_one,
+)
 from alertdrill.rules.lint.words import words
 from alertdrill.rules.promql import (
     children,
@@ -58,13 +62,9 @@ def _out_of_range(rule: Rule, tree: Expr, context: Context) -> Iterator[Problem]
             f"{symbol} {number(value)} never holds: the left side lies {range_words(bounds)}",
             word=names[0] or "" if names else "",
         )
-    for call, _ in calls(rule, ("histogram_quantile",)):
-        wanted = constant(call.args[0])
-        if wanted is not None and not 0 <= wanted <= 1:
-            yield Problem(
-                f"the {number(wanted)} quantile is infinite: quantiles go from 0 to 1",
-                word="histogram_quantile",
-            )
+    yield from quantile_beyond_one(rule)
+    yield from contradictions(rule)
+    yield from percent_of_ratio(rule)
 
 
 def _burn_factor(limit: Expr) -> tuple[float, float] | None:
@@ -220,16 +220,34 @@ def _is_guard(visit: Visit) -> bool:
     return any(not isinstance(a, promql.ParenExpr) for a in visit.above)
 
 
+_PRESENCE = (*ABSENT, "present_over_time", "count_over_time")
+
+
 def _counts(side: Expr) -> bool:
     """``count(…) > 0`` and ``absent(…) > 0`` say "there is one", which is a condition."""
     side = bare(side)
     if isinstance(side, promql.AggregateExpr):
-        return str(side.op) in ("count", "group", "count_values")
-    return isinstance(side, promql.Call) and called(side) in (*ABSENT, "present_over_time")
+        return str(side.op) in ("count", "group", "count_values") or _counts(side.expr)
+    if isinstance(side, promql.Call):
+        return called(side) in _PRESENCE or any(_counts(arg) for arg in side.args)
+    if isinstance(side, (promql.MatrixSelector, promql.SubqueryExpr)):
+        return any(_counts(child) for child in children(side))
+    return isinstance(side, promql.VectorSelector) and metric_name(side) == "ALERTS"
 
 
 def _condition_missing(rule: Rule, tree: Expr, context: Context) -> Iterator[Problem]:
-    for branch in branches(tree):
+    alternatives = branches(tree)
+    for branch in alternatives:
+        # On its own it is a watchdog; after `or` it is there whenever the condition isn't.
+        if len(alternatives) > 1 and isinstance(branch, promql.Call) and called(branch) == "vector":
+            yield Problem(
+                "`or vector(…)` has a result whenever the condition has none: the alert always "
+                "fires",
+                word="vector",
+                fix="compare after it: (… or vector(0)) > threshold",
+                severity=Severity.ERROR,
+            )
+            continue
         if isinstance(branch, promql.BinaryExpr) and _returns_bool(branch):
             yield Problem(
                 "with bool the comparison has a result either way, 0 or 1, and either way "
@@ -295,7 +313,7 @@ CHECKS: tuple[RuleCheck, ...] = (
         title="a threshold that can't be reached",
         why="A share lies between 0 and 1, `up` is 0 or 1, a rate is never negative, an hour is "
         "at most 23; with --metrics, what is in use stays below its limit. "
-        "Often per cent are compared with a share.",
+        "Often per cent are compared with a share, or `and` joins what only `or` can.",
         fix="compare with a value that can occur (5 % is 0.05)",
         bad=example(f"{SHARE_OF_ERRORS} > 5"),
         good=example(f"{SHARE_OF_ERRORS} * 100 > 5"),

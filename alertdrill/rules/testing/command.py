@@ -47,9 +47,18 @@ def run_tests(
     case that fails is shown with its file and line. promtool is taken from PATH, or once out of
     the Prometheus image.
 
-    Exit codes: 0 all pass, 1 some fail, 3 none was run (-k matches nothing), 2 wrong usage.
+    A test that can't fail is not run: one that loads no rule file, asserts nothing, or expects
+    silence of an alert that doesn't exist.
+
+    Exit codes: 0 all pass, 1 some fail, 3 none was run (-k matches nothing), 2 wrong usage, or a
+    file that can't be run while the others pass.
     """
-    files = [test_file.path.resolve() for test_file in discover(paths)]
+    found, broken = discover(paths)
+    for error in broken[int(not found) :]:
+        print(f"not run: {error}", file=sys.stderr)
+    if not found:
+        raise broken[0]
+    files = [test_file.path.resolve() for test_file in found]
     program = promtool()
     arguments = ["-q" if quiet else "-v", "--no-header", "--noconftest", "-rN"]
     arguments += ["-p", _PLUGIN, *(word for name in _WITHOUT for word in ("-p", f"no:{name}"))]
@@ -66,4 +75,5 @@ def run_tests(
         timeout=_TIMEOUT_S,
         check=False,
     )
-    raise typer.Exit(_EXIT.get(ran.returncode, Verdict.UNKNOWN.value))
+    code = _EXIT.get(ran.returncode, Verdict.UNKNOWN.value)
+    raise typer.Exit(_EXIT_USAGE if broken and code == Verdict.PASS.value else code)

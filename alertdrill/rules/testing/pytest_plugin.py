@@ -12,7 +12,7 @@ import pytest
 
 from alertdrill.errors import AlertdrillError, UsageError
 from alertdrill.rules.project import promtool
-from alertdrill.rules.testing.document import Case, read_test_file
+from alertdrill.rules.testing.document import Case, read_test_file, refuse_what_cannot_fail
 from alertdrill.rules.testing.runner import CaseRunner
 
 INI = "promtool_tests"
@@ -53,6 +53,8 @@ class PromtoolFile(pytest.File):
     def collect(self) -> Iterator[PromtoolItem]:
         try:
             test_file = read_test_file(self.path)
+            if test_file is not None:
+                refuse_what_cannot_fail(test_file)
         except UsageError as error:
             raise self.CollectError(str(error)) from error
         if test_file is None:
