@@ -71,7 +71,7 @@ gate: $(STAMP)
 	@$(BIN)/alertdrill gate
 
 test: images
-	@$(BIN)/pytest -n 2 --dist worksteal -q --ignore tests/gate tests rules
+	@$(BIN)/pytest -n 3 --dist worksteal -q --ignore tests/gate tests rules
 	@$(BIN)/pytest -n 2 --dist worksteal -q tests/gate
 
 check: $(STAMP)
