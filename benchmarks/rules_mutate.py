@@ -53,7 +53,7 @@ def measure(sample: int | None) -> Report:
         f" {platform.release().partition('-')[0]} · Python {platform.python_version()}"
         f" · before: load average {os.getloadavg()[0]:.2f}"
     )
-    tests = discover([TESTS])
+    tests, _ = discover([TESTS])
     path = promtool()
     rounds: list[tuple[float, Judged]] = []
     with open_promtool(path) as program:

@@ -107,7 +107,7 @@ PACKED_TESTS = (
 )
 def test_verdicts_are_those_of_one_process_per_mutant(rules, tests, write, promtool):
     source = read_source(write("rules.yml", rules))
-    suite = discover([write("rules.test.yml", tests)])
+    suite, _ = discover([write("rules.test.yml", tests)])
     with open_promtool(promtool) as program:
         killer = PromtoolKiller(source, suite, program, program.scratch)
         assert all(r.passed for r in program.test(list(killer.test_files)))
@@ -127,7 +127,7 @@ def test_verdicts_are_those_of_one_process_per_mutant(rules, tests, write, promt
 def test_a_mutant_that_can_not_be_evaluated_takes_no_other_with_it(write, promtool):
     """In one pack: one that ends the whole test case, and others that pass or fail it."""
     source = read_source(write("rules.yml", PACKED))
-    suite = discover([write("rules.test.yml", PACKED_TESTS)])
+    suite, _ = discover([write("rules.test.yml", PACKED_TESTS)])
     with open_promtool(promtool) as program:
         killer = PromtoolKiller(source, suite, program, program.scratch)
         mutants = [mutant for mutant in source.mutants if mutant.rule.name == "Ratio"]
@@ -143,7 +143,7 @@ def test_what_prometheus_refuses_is_invalid_and_no_survivor(write, promtool):
     source = read_source(
         write("rules.yml", "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: a > 1\n")
     )
-    suite = discover(
+    suite, _ = discover(
         [write("a.test.yml", PACKED_TESTS.replace("Errors", "A").replace("Ratio", "A"))]
     )
     bad = [
@@ -193,7 +193,7 @@ def test_weak_tests_leave_survivors_and_strong_ones_none(tests, survivors, write
     rule = "{alert: A, expr: a > 10, for: 5m, labels: {severity: page}}"
     rules = f"groups: [{{name: g, rules: [{rule}]}}]\n"
     source = read_source(write("rules.yml", rules))
-    suite = discover([write("a.test.yml", tests)])
+    suite, _ = discover([write("a.test.yml", tests)])
     with open_promtool(promtool) as program:
         killer = PromtoolKiller(source, suite, program, program.scratch)
         judged = judge(source, [killer], workers=2)
@@ -208,7 +208,7 @@ def test_the_shipped_alerts_are_guarded(pytestconfig, promtool):
     root = pytestconfig.rootpath
     source = read_source(root / "monitoring" / "alerts.yml")
     with open_promtool(promtool) as program:
-        killer = PromtoolKiller(source, discover([root / "rules"]), program, program.scratch)
+        killer = PromtoolKiller(source, discover([root / "rules"])[0], program, program.scratch)
         judged = judge(source, [killer], workers=2)
     outcomes = list(judged.outcomes.values())
     killed = sum(isinstance(outcome, Killed) for outcome in outcomes)
