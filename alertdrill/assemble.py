@@ -100,6 +100,7 @@ def open_bench(
         folder.add_stack(stack.run_id, _stack_document(stack, images, ready_s, compressed, bench))
         try:
             yield bench
+            bench.save_segments()
         finally:
             bench.close()
 

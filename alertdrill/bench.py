@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alertdrill.config import Config
 from alertdrill.drill import Drill
+from alertdrill.errors import SignalError
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.rules.deadline import (
@@ -44,6 +45,9 @@ class Bench:
     metrics: Metrics = field(init=False)
     alerts: Alerts = field(init=False)
     notifications: Notifications = field(init=False)
+    _recordings: dict[str, tuple[Drill, tuple[float, float], tuple[float, float]]] = field(
+        default_factory=dict, init=False
+    )
 
     def __post_init__(self) -> None:
         prometheus = self.stack.url("prometheus")
@@ -70,25 +74,35 @@ class Bench:
     def record(
         self, drill: Drill, healthy: tuple[float, float], broken: tuple[float, float]
     ) -> None:
-        """Leave every series of two stretches (Unix seconds) below ``segments``, for replay.
+        """Have every series of two stretches (Unix seconds) saved later, for replay."""
+        self._recordings[drill.id] = (drill, healthy, broken)
 
-        Raises SignalError.
+    def save_segments(self) -> None:
+        """Save what was recorded below ``segments``. Not during a drill: reading thousands of
+        series takes a processor that the systems under test need.
+
+        What Prometheus no longer tells is noted in the timeline.
         """
         # Brings numerics along, for which no other command should wait.
         from alertdrill.rules.replay.segments import record_drill
 
         factor = self.config.clock.factor
         shortest_s = min(job.scrape_interval_s for job in self.monitoring.prometheus.jobs)
-        record_drill(
-            self.stack.url("prometheus"),
-            drill=drill.id,
-            fault=drill.fault.name,
-            interval_s=round(shortest_s * factor, 3),
-            factor=factor,
-            healthy=healthy,
-            broken=broken,
-            folder=self.run_dir / SEGMENTS,
-        )
+        while self._recordings:
+            _, (drill, healthy, broken) = self._recordings.popitem()
+            try:
+                record_drill(
+                    self.stack.url("prometheus"),
+                    drill=drill.id,
+                    fault=drill.fault.name,
+                    interval_s=round(shortest_s * factor, 3),
+                    factor=factor,
+                    healthy=healthy,
+                    broken=broken,
+                    folder=self.run_dir / SEGMENTS,
+                )
+            except SignalError as error:
+                self.timeline.add(drill.id, "not recorded", why=str(error))
 
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:
         """What follows from the rule and its route."""

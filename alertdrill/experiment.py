@@ -439,16 +439,11 @@ class _Experiment:
                 )
 
     def _record(self) -> None:
-        """Leave both stretches of the drill to be replayed; without them it is as good a drill."""
+        """Leave both stretches of the drill to be replayed."""
         if self.injected is None or self.healing is None:
             return
         injected, healing = unix_of(self.injected), unix_of(self.healing)
-        try:
-            self.bench.record(
-                self.drill, (injected - self.baseline_s, injected), (injected, healing)
-            )
-        except SignalError as error:
-            self._log("not recorded", why=str(error))
+        self.bench.record(self.drill, (injected - self.baseline_s, injected), (injected, healing))
 
     def _lateness(self, since_unix: float) -> list[str]:
         """Where the monitoring was late, if that could explain a finding."""

@@ -52,6 +52,7 @@ def test_a_drill_and_its_replay_agree(laboratory: Laboratory, tmp_path: Path) ->
     drill = replace(REFUSED, title="recorded for replay")
     result = run_one(drill, laboratory.bench)
     assert result.verdict is Verdict.PASS, result.findings
+    laboratory.bench.save_segments()
     answers = replayed([drill], recorded(result, laboratory, tmp_path / "segments"), laboratory)
     assert [a for a in answers if a.verdict is not Verdict.PASS] == []
     document = {"clock": {"factor": 60}, "drills": [result.document()]}
