@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -61,6 +62,7 @@ class _RulesLater(TyperGroup):
         return self._loaded().get_command(ctx, cmd_name)
 
     @staticmethod
+    @functools.cache
     def _loaded() -> TyperGroup:
         from alertdrill.rules_cli import rules_app
 

@@ -96,7 +96,6 @@ class _Experiment:
 
     def run(self) -> DrillResult:
         begun = time.monotonic()
-        begun_unix = time.time()
         self._log("begun", fault=self.drill.fault.name)
         try:
             self._precondition()
@@ -116,7 +115,7 @@ class _Experiment:
         except AlertdrillError as error:
             self.findings.append(Finding(reason_of(error), str(error)))
         self._record()
-        findings = standing(self.findings, self._lateness(begun_unix))
+        findings = standing(self.findings, self._lateness(unix_of(begun)))
         self._log("ended", findings=[f.reason.value for f in findings])
         return DrillResult(
             id=self.drill.id,

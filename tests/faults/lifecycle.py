@@ -7,7 +7,7 @@ from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
 
-WITHIN_S = 20
+WITHIN_S = 15
 
 
 def seen_effective(fault: Fault, stack: Stack) -> None:
@@ -16,7 +16,16 @@ def seen_effective(fault: Fault, stack: Stack) -> None:
     )
 
 
+def seen_harmless(fault: Fault, stack: Stack) -> None:
+    eventually(
+        lambda: not fault.is_effective(stack).holds,
+        timeout_s=WITHIN_S,
+        what=f"{fault.name} not to be seen",
+    )
+
+
 def seen_healed(fault: Fault, stack: Stack) -> None:
+    """Asked until it holds, as in a drill: a busy machine answers late as if it were delayed."""
     eventually(
         lambda: fault.is_healed(stack).holds, timeout_s=WITHIN_S, what=f"{fault.name} to be gone"
     )

@@ -28,6 +28,7 @@ from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
+from tests.faults.lifecycle import seen_effective, seen_harmless, seen_healed
 
 pytestmark = pytest.mark.docker
 
@@ -77,23 +78,6 @@ def send(stack: Stack, count: int, *, method: str = "GET", path: str = JSON_PATH
     assert code == 0, output
     statuses: list[int] = json.loads(output)
     return statuses
-
-
-def seen_healed(fault: Fault, stack: Stack) -> None:
-    """Asked until it holds, as in a drill: a busy machine answers late as if it were delayed."""
-    eventually(lambda: fault.is_healed(stack).holds, timeout_s=15, what=f"{fault.name} to be gone")
-
-
-def seen_effective(fault: Fault, stack: Stack) -> None:
-    eventually(lambda: fault.is_effective(stack).holds, timeout_s=15, what=f"{fault.name} to bite")
-
-
-def seen_harmless(fault: Fault, stack: Stack) -> None:
-    eventually(
-        lambda: not fault.is_effective(stack).holds,
-        timeout_s=15,
-        what=f"{fault.name} not to be seen",
-    )
 
 
 def count(fault: Fault, stack: Stack) -> int:

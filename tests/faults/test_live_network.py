@@ -31,6 +31,7 @@ from alertdrill.faults.network import (
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
+from tests.faults.lifecycle import seen_effective, seen_harmless, seen_healed
 
 pytestmark = pytest.mark.docker
 
@@ -80,22 +81,6 @@ def _whole(stack: Stack) -> Iterator[None]:
     yield
     assert driven(stack) == []
     assert leftovers(stack) == []
-
-
-def seen_healed(fault: Fault, stack: Stack) -> None:
-    eventually(lambda: fault.is_healed(stack).holds, timeout_s=15, what=f"{fault.name} to be gone")
-
-
-def seen_effective(fault: Fault, stack: Stack) -> None:
-    eventually(lambda: fault.is_effective(stack).holds, timeout_s=15, what=f"{fault.name} to bite")
-
-
-def seen_harmless(fault: Fault, stack: Stack) -> None:
-    eventually(
-        lambda: not fault.is_effective(stack).holds,
-        timeout_s=15,
-        what=f"{fault.name} not to be seen",
-    )
 
 
 def count(fault: Fault, stack: Stack) -> int:
