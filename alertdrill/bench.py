@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,8 @@ ROUNDING_S = 0.02
 class Bench:
     """What a drill runs on. ``monitoring`` is what the stack's Prometheus and Alertmanager
     really loaded, so every deadline derived from it is on the stack's own clock; ``unsound``
-    says, by alert, why that clock can't show what the rule does on the real one."""
+    says, by alert, why that clock can't show what the rule does on the real one; ``whole_since``
+    is when (monotonic seconds) the stack was last seen to be whole again after a fault."""
 
     config: Config
     stack: Stack
@@ -45,6 +47,8 @@ class Bench:
     metrics: Metrics = field(init=False)
     alerts: Alerts = field(init=False)
     notifications: Notifications = field(init=False)
+    whole_since: float = field(default_factory=time.monotonic, init=False)
+    _session: LoadSession | None = field(default=None, init=False)
     _recordings: dict[str, tuple[Drill, tuple[float, float], tuple[float, float]]] = field(
         default_factory=dict, init=False
     )
@@ -56,20 +60,39 @@ class Bench:
         self.notifications = Notifications(self.stack.url("receiver"))
 
     def close(self) -> None:
+        self.end_load()
         self.metrics.close()
         self.alerts.close()
         self.notifications.close()
 
     def load(self, load: Load, name: str) -> LoadSession:
-        """A load session against the target, not started yet; it writes below ``load/name``."""
+        """``load`` against the target, running; its requests are written below ``load/name``.
+
+        It goes on from drill to drill until another one is asked for: a generator takes seconds
+        to start, and a system that is under load already is steady sooner.
+        """
+        folder = self.run_dir / "load" / name
+        session = self._session
+        if session is not None and session.load == load and session.is_sound():
+            session.write_to(folder)
+            return session
+        self.end_load()
         target = self.config.target
-        return LoadSession(
+        self._session = LoadSession(
             load,
             host=self.stack.url(target.component, target.port),
-            out_dir=self.run_dir / "load" / name,
+            out_dir=folder,
             project_root=self.config.root,
             seed=self.config.gate.seed,
         )
+        self._session.start()
+        return self._session
+
+    def end_load(self) -> None:
+        """Stop the load, if one runs."""
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
 
     def record(
         self, drill: Drill, healthy: tuple[float, float], broken: tuple[float, float]

@@ -21,7 +21,7 @@ from alertdrill.faults.world import leftovers
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
 from alertdrill.premises import SLOWNESS, reason_of, standing
-from alertdrill.rules.deadline import recorded_windows, window_s
+from alertdrill.rules.deadline import hears_itself, recorded_windows, window_s
 from alertdrill.shield import signals_deferred
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
@@ -98,11 +98,10 @@ class _Experiment:
         begun = time.monotonic()
         self._log("begun", fault=self.drill.fault.name)
         try:
+            # First of all: while it starts, the preconditions are looked at.
+            load = self.bench.load(self.drill.load, self.drill.id)
             self._precondition()
-            with (
-                AlertWatch(self.bench.alerts, self.bench.notifications, self._on_event) as watch,
-                self.bench.load(self.drill.load, self.drill.id) as load,
-            ):
+            with AlertWatch(self.bench.alerts, self.bench.notifications, self._on_event) as watch:
                 self._baseline(watch, load)
                 self._break_observe_heal(watch, load)
                 self._prove_clean(load)
@@ -145,14 +144,18 @@ class _Experiment:
         self._await(steady.alert_active, quiet_s, Reason.ALERT_WITHOUT_FAULT)
 
     def _baseline(self, watch: AlertWatch, load: LoadSession) -> None:
-        """The steady state under load, for as long as the longest window looks back."""
+        """The steady state under load, for as long as the longest window looks back.
+
+        What was seen before this drill counts, from when the system was under load and whole.
+        """
         load.wait_started(timeout_s=30.0)
-        loaded = time.monotonic()
+        assert load.started_at is not None
+        loaded = max(load.started_at, self.bench.whole_since)
         monitoring = self.bench.monitoring
         recorded = recorded_windows(monitoring)
         windows = (window_s(rule.expr, recorded) for rule in monitoring.alerts.values())
         length = self.baseline_s = max((STEADY_WINDOW_S, *windows))
-        self._tell(f"baseline for {length:.0f} s")
+        self._tell(f"baseline for {max(0.0, loaded + length - time.monotonic()):.0f} s")
 
         def is_steady() -> bool:
             now = time.monotonic()
@@ -165,12 +168,12 @@ class _Experiment:
         try:
             eventually(is_steady, timeout_s=3 * length + 10.0, what="the steady state")
         except DeadlineExceeded as error:
-            self._demand_valid(load, loaded)
+            self._demand_valid(load, time.monotonic() - length)
             why = (
                 steady.unsteady(self.drill, load, time.monotonic() - length) or "alerts are pending"
             )
             raise _Ended(Reason.STEADY_STATE_LOST, f"no steady state under load: {why}") from error
-        self._demand_valid(load, loaded)
+        self._demand_valid(load, time.monotonic() - length)
         self._log("steady")
 
     def _demand_valid(self, load: LoadSession, since: float) -> None:
@@ -318,7 +321,7 @@ class _Experiment:
                 Finding(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}; saw: {seen}")
             )
             return
-        self.healed = time.monotonic()
+        self.healed = self.bench.whole_since = time.monotonic()
         self._log("healed", at=self.healed, seen=seen)
 
     def _prove_clean(self, load: LoadSession) -> None:
@@ -386,7 +389,9 @@ class _Experiment:
             fire = min(derived, promised, key=lambda deadline: deadline.total_s)
             promises = self.bench.broken_promises(alert)
         held = ("for", "group_wait", "group_interval", "margin")
-        once_more = ("window", "evaluation", "group_wait", "group_interval")
+        once_more = ["evaluation", "group_wait", "group_interval"]
+        if hears_itself(rule, self.bench.monitoring):
+            once_more.append("window")
         return AlertCase(
             alert=alert,
             role=role,

@@ -40,11 +40,13 @@ class AlertCase:
     """One alert of one drill. All times are monotonic seconds.
 
     ``hold_s``     how long after its notification the alert must go on firing, and nobody else
-                   be told: a look-back window, two evaluations and a group's wait
+                   be told: two evaluations and a group's wait, and a look-back window where the
+                   rule reads what its own firing changes
     ``routed``     the receivers to which the loaded Alertmanager configuration sends it
     ``broken_promises``, ``unsound``  see ``Bench``
-    ``settled_s``  how long after injection the alert's expression must have been false all
-                   along for its silence to be certain: a window full of the fault's data
+    ``settled_s``  how long after injection a window is full of the fault's data: what the
+                   expression says then it goes on saying. Firing must hold, and silence be
+                   watched, until then
     """
 
     alert: str
@@ -73,7 +75,9 @@ class AlertCase:
             came = self._suppressed_at()
             if self.role is Role.FIRES:
                 came = min((n.at for n in self._notified()), default=None)
-            return since >= self.fire.total_s if came is None else now - came >= self.hold_s
+            if came is None:
+                return since >= self.fire.total_s
+            return since >= self.settled_s and now - came >= self.hold_s
         if self._fired_at() is not None:
             return True
         if since >= self.fire.total_s:

@@ -23,7 +23,14 @@ from urllib.parse import urlsplit
 from alertdrill.errors import DeadlineExceeded, LoadError, UsageError
 from alertdrill.load.plan import Load
 from alertdrill.load.protocol import OUT_FD, PLAN, SEED, Plan, decode, encode_plan
-from alertdrill.load.window import LoadHealth, LoadSnapshot, Record, Window, judge
+from alertdrill.load.window import (
+    SHORTEST_JUDGED_S,
+    LoadHealth,
+    LoadSnapshot,
+    Record,
+    Window,
+    judge,
+)
 from alertdrill.wait import eventually
 
 NICENESS = 5
@@ -39,7 +46,8 @@ class LoadSession:
     """A running load; a context manager that leaves no process behind.
 
     ``host``          base URL of the system under load: loopback only
-    ``out_dir``       gets ``locust.log`` and ``requests.jsonl``, the events as they came
+    ``out_dir``       gets ``locust.log`` and ``requests.jsonl``, the events as they came; where
+                      the latter goes can be changed while it runs (``write_to``)
     ``project_root``  where the load's locustfile is, and where Locust runs
     ``seed``          of everything random in the load
 
@@ -60,8 +68,10 @@ class LoadSession:
         self._protocol_error: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._copy: BinaryIO | None = None
         self._stopped_at: float | None = None
         self._ended_at: float | None = None
+        self.started_at: float | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +102,7 @@ class LoadSession:
         locustfile = self._project_root / self.load.locustfile
         if not locustfile.is_file():
             raise UsageError(f"load {self.load.name!r}: there is no locustfile {locustfile}")
-        self._out_dir.mkdir(parents=True, exist_ok=True)
+        self.write_to(self._out_dir)
         source, sink = os.pipe()
         try:
             # Room for seconds of events, should this process be too busy to read.
@@ -123,8 +133,17 @@ class LoadSession:
         )
         self._reader.start()
 
+    def write_to(self, out_dir: Path) -> None:
+        """From now on ``requests.jsonl`` is written below ``out_dir``, anew."""
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if self._copy is not None:
+                self._copy.close()
+            self._copy = (out_dir / "requests.jsonl").open("wb")
+
     def wait_started(self, timeout_s: float = 30.0) -> LoadSnapshot:
-        """Wait until every user class has finished a request, successfully or not.
+        """Wait until every user class has finished a request, successfully or not; when that was
+        first seen is then ``started_at``.
 
         Raises LoadError, with the last lines of Locust's log, when it ends instead or when
         ``timeout_s`` seconds have passed.
@@ -138,11 +157,13 @@ class LoadSession:
             return snapshot if started and snapshot.heartbeat_age_s is not None else None
 
         try:
-            return eventually(
+            snapshot = eventually(
                 probe, timeout_s=timeout_s, what="the first request of every user class"
             )
         except DeadlineExceeded as error:
             raise LoadError(f"{error}{self._log_tail()}") from error
+        self.started_at = self.started_at or time.monotonic()
+        return snapshot
 
     def snapshot(self) -> LoadSnapshot:
         """The counters of every planned user class, and whether the generator lives."""
@@ -176,6 +197,11 @@ class LoadSession:
         died = self._died_before(end)
         with self._lock:
             return judge(self._record, self.load.rates, since, end, died or self._protocol_error)
+
+    def is_sound(self) -> bool:
+        """Whether it runs, and has kept its plan lately."""
+        now = time.monotonic()
+        return self._stopped_at is None and self.validity(now - SHORTEST_JUDGED_S, now).valid
 
     def stop(self) -> None:
         """End Locust: ask it, wait 3 s at most, then kill it. Does nothing the second time."""
@@ -217,17 +243,19 @@ class LoadSession:
         }
 
     def _read(self, source: BinaryIO) -> None:
-        with source, (self._out_dir / "requests.jsonl").open("wb") as copy:
+        with source:
             for line in source:
-                copy.write(line)
-                try:
-                    event = decode(line)
-                except ValueError as error:
-                    with self._lock:
-                        self._protocol_error = self._protocol_error or str(error)
-                    continue
                 with self._lock:
-                    self._record.add(event)
+                    if self._copy is not None:
+                        self._copy.write(line)
+                    try:
+                        self._record.add(decode(line))
+                    except ValueError as error:
+                        self._protocol_error = self._protocol_error or str(error)
+        with self._lock:
+            if self._copy is not None:
+                self._copy.close()
+                self._copy = None
         self._note_end()
 
     def _running(self) -> subprocess.Popen[bytes]:

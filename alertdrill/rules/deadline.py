@@ -15,6 +15,7 @@ from alertdrill.rules.model import AlertRule, Monitoring, RecordingRule
 # A loaded machine of two cores schedules late; a fixed part and a share of the rest.
 MARGIN_S = 3.0
 MARGIN_SHARE = 0.1
+OWN_SERIES = ("ALERTS", "prometheus_", "alertmanager_")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,26 @@ def recorded_windows(monitoring: Monitoring) -> dict[str, float]:
             for name, rules in by_name.items()
         }
     return windows
+
+
+def hears_itself(rule: AlertRule, monitoring: Monitoring) -> bool:
+    """Whether ``rule`` reads, by itself or through recordings, what its own alert changes:
+    ``ALERTS``, or what Prometheus and Alertmanager count of themselves. What it says next then
+    depends on its having fired.
+    """
+    recorded: dict[str, list[str]] = {}
+    for recording in monitoring.recordings():
+        recorded.setdefault(recording.name, []).append(recording.expr)
+    unread, read = [rule.expr], set[str]()
+    while unread:
+        for selector in promql.selectors(promql.parse(unread.pop())):
+            name = promql.metric_name(selector)
+            if name is None or name.startswith(OWN_SERIES):
+                return True
+            if name not in read:
+                read.add(name)
+                unread += recorded.get(name, ())
+    return False
 
 
 def scrape_s(rule: AlertRule, monitoring: Monitoring) -> float:

@@ -88,6 +88,24 @@ def test_the_plan_is_kept_also_when_answers_are_slow(server: Server, project: Pa
     assert starts[-1] - starts[0] == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_load_goes_on_while_its_requests_go_to_another_file(
+    server: Server, project: Path, tmp_path: Path
+) -> None:
+    with session(server, project, Fast=20.0) as running:
+        running.wait_started(START_S)
+        wait_for_requests(running, 0.0, 10)
+        first = running.log.with_name("requests.jsonl")
+        running.write_to(tmp_path / "next")
+        since, size = time.monotonic(), first.stat().st_size
+        wait_for_requests(running, since, 10)
+        eventually(running.is_sound, timeout_s=5, what="a load that has kept its plan")
+    assert first.stat().st_size == size
+    lines = [json.loads(line) for line in (tmp_path / "next" / "requests.jsonl").open()]
+    finished = [line for line in lines if line.get("user") == "Fast"]
+    assert len(finished) >= 10
+    assert not running.is_sound()
+
+
 def test_every_failure_is_counted_under_its_name(server: Server, project: Path) -> None:
     kinds = ("Fast", "Refused", "Redirected", "Malformed", "Truncated", "Trickled")
     with session(server, project, 1.5, **dict.fromkeys(kinds, 4.0)) as running:

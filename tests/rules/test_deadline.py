@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from alertdrill.rules.deadline import (
     Deadline,
     fire_deadline,
+    hears_itself,
     recorded_windows,
     resolve_deadline,
     scrape_s,
@@ -149,3 +151,31 @@ def test_on_a_compressed_clock_everything_but_the_operation_shrinks(folder, moni
 
 def test_nothing_to_wait_for():
     assert str(Deadline(())) == "0.0 s = nothing"
+
+
+HEARD = [
+    ("rate(x[5m]) > 1", False),
+    ("innocent > 1", False),
+    ('x > 1 unless on() (ALERTS{alertname="A"} offset 4m)', True),
+    ('{__name__=~"ALERTS.*"} > 0', True),
+    ("rate(alertmanager_notifications_total[5m]) > 1", True),
+    ("second_hand > 1", True),
+]
+
+
+@pytest.mark.parametrize(("expr", "heard"), HEARD)
+def test_a_rule_that_reads_its_own_firing_is_known(tmp_path, expr, heard):
+    (tmp_path / "prometheus.yml").write_text(
+        "rule_files: [alerts.yml]\n"
+        "alerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
+    )
+    (tmp_path / "alertmanager.yml").write_text("route: {receiver: a}\nreceivers: [{name: a}]\n")
+    (tmp_path / "alerts.yml").write_text(
+        "groups:\n- name: g\n  rules:\n"
+        "  - {record: own, expr: count(ALERTS)}\n"
+        '  - {record: second_hand, expr: "max_over_time(own[5m])"}\n'
+        '  - {record: innocent, expr: "rate(x[5m])"}\n'
+        f"  - {{alert: A, expr: {json.dumps(expr)}}}\n"
+    )
+    monitoring = load_monitoring(tmp_path / "prometheus.yml", tmp_path / "alertmanager.yml")
+    assert hears_itself(monitoring.alerts["A"], monitoring) is heard
