@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -71,38 +71,44 @@ def open_bench(
     """
     spec = config.load_stack()
     components = profile_components(spec, config.gate.profile)
-    overlay = folder.path / "config" / (worker or "0")
+    place = worker or "0"
+    overlay = folder.path / "config" / place
     compressed = compress_into(config, overlay)
     loaded = load_compressed(config, overlay)
-    begun = time.monotonic()
-    stack = Stack(
-        spec,
-        components,
-        images={name: image.reference for name, image in images.items()},
-        project_root=config.root,
-        run_id=f"{folder.run_id}-{worker}" if worker else folder.run_id,
-        overlay=overlay,
-        values=flag_values(compressed),
-        log_dir=folder.path / "containers" / (worker or "0"),
+    numbers = itertools.count(1)
+
+    def start() -> Stack:
+        number = next(numbers)
+        again = f"-{number}" if number > 1 else ""
+        return Stack(
+            spec,
+            components,
+            images={name: image.reference for name, image in images.items()},
+            project_root=config.root,
+            run_id=(f"{folder.run_id}-{worker}" if worker else folder.run_id) + again,
+            overlay=overlay,
+            values=flag_values(compressed),
+            log_dir=folder.path / "containers" / (place + again),
+            tell=tell,
+        ).start()
+
+    def settle(bench: Bench) -> None:
+        _await_first_scrapes(bench)
+        document = _stack_document(bench, images, compressed)
+        folder.add_stack(bench.stack.run_id, document)
+
+    bench = Bench(
+        config=config,
+        start=start,
+        settle=settle,
+        monitoring=loaded,
+        unsound=unsound_alerts(compressed, loaded),
+        run_dir=folder.path,
+        timeline=Timeline(folder.timeline),
         tell=tell,
     )
-    with stack:
-        ready_s = time.monotonic() - begun
-        bench = Bench(
-            config=config,
-            stack=stack,
-            monitoring=loaded,
-            unsound=unsound_alerts(compressed, loaded),
-            run_dir=folder.path,
-            timeline=Timeline(folder.timeline),
-            tell=tell,
-        )
-        folder.add_stack(stack.run_id, _stack_document(stack, images, ready_s, compressed, bench))
-        try:
-            yield bench
-            bench.save_segments()
-        finally:
-            bench.close()
+    with bench:
+        yield bench
 
 
 def compress_into(config: Config, overlay: Path, source: Path | None = None) -> Compressed:
@@ -152,18 +158,14 @@ def flag_values(compressed: Compressed) -> dict[str, str]:
 
 
 def _stack_document(
-    stack: Stack,
-    images: Mapping[str, ResolvedImage],
-    ready_s: float,
-    compressed: Compressed,
-    bench: Bench,
+    bench: Bench, images: Mapping[str, ResolvedImage], compressed: Compressed
 ) -> dict[str, object]:
-    _await_first_scrapes(bench)
+    stack = bench.stack
     by_reference = {image.reference: image for image in images.values()}
     optional = set(bench.config.monitoring.optional_jobs)
     return {
         "run": stack.run_id,
-        "ready_s": round(ready_s, 2),
+        "ready_s": max((started.ready_s for started in stack.started), default=0.0),
         "components": [
             {
                 "component": started.component,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from alertdrill.config import Config
 from alertdrill.drill import Drill
@@ -32,38 +33,76 @@ ROUNDING_S = 0.02
 
 @dataclass
 class Bench:
-    """What a drill runs on. ``monitoring`` is what the stack's Prometheus and Alertmanager
-    really loaded, so every deadline derived from it is on the stack's own clock; ``unsound``
-    says, by alert, why that clock can't show what the rule does on the real one; ``whole_since``
-    is when (monotonic seconds) the stack was last seen to be whole again after a fault."""
+    """What a drill runs on; a context manager that starts a stack, and leaves none behind.
+
+    ``start``       gives a running stack, each time a new one
+    ``settle``      waits until the bench sees all of a stack, and writes down what it is
+    ``monitoring``  what the stack's Prometheus and Alertmanager really loaded, so every deadline
+                    derived from it is on the stack's own clock
+    ``unsound``     by alert, why that clock can't show what the rule does on the real one
+    ``whole_since`` when (monotonic seconds) the stack was last seen to be whole
+    ``is_whole``    False once a drill has left it broken
+    """
 
     config: Config
-    stack: Stack
+    start: Callable[[], Stack]
+    settle: Callable[[Bench], None]
     monitoring: Monitoring
     unsound: Mapping[str, str]
     run_dir: Path
     timeline: Timeline
     tell: Callable[[str], None] = lambda _: None
+    stack: Stack = field(init=False)
     metrics: Metrics = field(init=False)
     alerts: Alerts = field(init=False)
     notifications: Notifications = field(init=False)
-    whole_since: float = field(default_factory=time.monotonic, init=False)
+    whole_since: float = field(init=False)
+    is_whole: bool = field(default=True, init=False)
     _session: LoadSession | None = field(default=None, init=False)
     _recordings: dict[str, tuple[Drill, tuple[float, float], tuple[float, float]]] = field(
         default_factory=dict, init=False
     )
 
-    def __post_init__(self) -> None:
-        prometheus = self.stack.url("prometheus")
-        self.metrics = Metrics(prometheus)
-        self.alerts = Alerts(prometheus, self.stack.url("alertmanager"))
-        self.notifications = Notifications(self.stack.url("receiver"))
+    def __enter__(self) -> Bench:
+        self._open()
+        return self
 
-    def close(self) -> None:
-        self.end_load()
-        self.metrics.close()
-        self.alerts.close()
-        self.notifications.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close(save=error is None)
+
+    def renew(self) -> None:
+        """Put a fresh stack in the place of one that can't be trusted any more."""
+        self._close(save=True)
+        self._open()
+
+    def _open(self) -> None:
+        self.stack = self.start()
+        try:
+            prometheus = self.stack.url("prometheus")
+            self.metrics = Metrics(prometheus)
+            self.alerts = Alerts(prometheus, self.stack.url("alertmanager"))
+            self.notifications = Notifications(self.stack.url("receiver"))
+            self.whole_since, self.is_whole = time.monotonic(), True
+            self.settle(self)
+        except BaseException:
+            self.stack.stop()
+            raise
+
+    def _close(self, *, save: bool) -> None:
+        try:
+            self.end_load()
+            if save:
+                self.save_segments()
+            self.metrics.close()
+            self.alerts.close()
+            self.notifications.close()
+        finally:
+            self.stack.stop()
 
     def load(self, load: Load, name: str) -> LoadSession:
         """``load`` against the target, running; its requests are written below ``load/name``.

@@ -136,6 +136,9 @@ def gate(
     select: Annotated[
         str | None, typer.Option("-k", help="Only drills whose names match, as in pytest.")
     ] = None,
+    last_failed: Annotated[
+        bool, typer.Option("--last-failed", "--lf", help="Only drills that did not pass last time.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the drills and exit with the verdict. Further options go to pytest as they are."""
@@ -144,7 +147,11 @@ def gate(
     config = _project()
     assemble.load_original(config)
     spec = config.load_stack()
-    selection = [*(("-k", select) if select is not None else ()), *context.args]
+    selection = [
+        *(("-k", select) if select is not None else ()),
+        *(("--last-failed",) if last_failed else ()),
+        *context.args,
+    ]
     progress = Progress()
     if selection:
         refuse_empty_selection(config, selection)
@@ -153,7 +160,8 @@ def gate(
     assemble.resolve_images(config, spec, components, progress)
     count = stacks or config.gate.stacks
     folder = RunFolder.below(config.root / "out")
-    arguments = ["-n", str(count), "--dist", "load"] if count > 1 else []
+    # One drill at a time: the longest come first, and whoever is free takes the next.
+    arguments = ["-n", str(count), "--dist", "load", "--maxschedchunk", "1"] if count > 1 else []
     for name, value in (("--seed", seed), ("--clock", clock)):
         arguments += [name, str(value)] if value is not None else []
     used = given or config.clock

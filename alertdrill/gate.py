@@ -32,7 +32,8 @@ LOG_LINES_SHOWN = 30
 # In a log without a terminal, how often a stack says what its drill is at.
 DRILL_LINES_EVERY_S = 10.0
 SELECTION_TIMEOUT_S = 120.0
-PYTEST_OPTIONS = ("-p", "no:locust", "-p", "no:cacheprovider", "-q")
+# pytest remembers there what failed last.
+PYTEST_OPTIONS = ("-p", "no:locust", "-o", "cache_dir=.cache/pytest", "-q")
 PYTEST_USAGE_ERROR = 4
 PYTEST_NOTHING_SELECTED = 5
 

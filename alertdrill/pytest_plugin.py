@@ -32,6 +32,7 @@ from alertdrill.assemble import (
 from alertdrill.bench import Bench
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
+from alertdrill.durations import Durations
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
 from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
@@ -46,12 +47,16 @@ from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
-from alertdrill.verdict import Verdict
+from alertdrill.verdict import Reason, Verdict
 from alertdrill.wait import eventually
 
 EXIT_USAGE = 2
 NICENESS = 10
 DRILL_PROPERTY = "alertdrill"
+# After these a stack is not what it was.
+BROKEN_STACK = frozenset(
+    {Reason.FAULT_NOT_HEALED, Reason.STACK_BROKEN, Reason.PRECONDITION_UNMET, Reason.TARGET_DOWN}
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -163,6 +168,9 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
+    if session is not None and session.worker:
+        durations = Durations.of(session.config.root)
+        items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in _drills_of(item)))
     if session is not None:
         session.users_of_stacks = sum("bench" in getattr(i, "fixturenames", ()) for i in items)
     drills = []
@@ -308,10 +316,17 @@ def stack(bench: Bench) -> Stack:
 
 @pytest.fixture
 def run_drill(bench: Bench, run_folder: RunFolder) -> Callable[[Drill], DrillResult]:
-    """Runs a drill on this worker's bench and records its result in the run folder."""
+    """Runs a drill on this worker's bench and records its result in the run folder.
+
+    A stack that a drill leaves broken is replaced before the next one.
+    """
 
     def run(drill: Drill) -> DrillResult:
+        if not bench.is_whole:
+            bench.tell("a fresh stack in the place of a broken one")
+            bench.renew()
         result = run_one(drill, bench)
+        bench.is_whole = not BROKEN_STACK.intersection(f.reason for f in result.findings)
         run_folder.add_drill(result.id, result.document())
         return result
 
@@ -371,6 +386,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = Verdict[document["verdict"].upper()].value
     # Last: a page that can't be written must not change the verdict.
     try:
+        Durations.of(known.config.root).learn(document["drills"])
         write_histograms(folder)
         write_page(folder)
     except OSError as error:

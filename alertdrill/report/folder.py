@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alertdrill.files import replace_json
 from alertdrill.stack.run import new_run_id
 
 
@@ -67,7 +68,7 @@ class RunFolder:
         return self.path / "report.html"
 
     def write_verdict(self, document: dict[str, Any]) -> None:
-        _replace(self.verdict, document)
+        replace_json(self.verdict, document)
 
     def read_verdict(self) -> dict[str, Any]:
         """The verdict document. Raises OSError when the run left none."""
@@ -127,16 +128,8 @@ class RunFolder:
     def _write(self, kind: str, identifier: str, document: dict[str, Any]) -> None:
         folder = self.ensure().path / kind
         folder.mkdir(exist_ok=True)
-        _replace(folder / f"{identifier}.json", document)
+        replace_json(folder / f"{identifier}.json", document)
 
     def _read(self, kind: str) -> list[dict[str, Any]]:
         files = sorted((self.path / kind).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
-
-
-def _replace(path: Path, document: dict[str, Any]) -> None:
-    """Readers never see half a file."""
-    # Not *.json: pathlib's glob takes dotfiles too, and this one is about to go.
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
