@@ -7,49 +7,51 @@ from collections.abc import Callable
 import pytest
 
 from alertdrill.drill import Drill, DrillResult
-from alertdrill.faults.container import Kill
-from alertdrill.faults.http import HttpSlow, HttpStatus
-from alertdrill.faults.network import Latency, Refuse
+from alertdrill.faults.container import Kill, Pause
+from alertdrill.faults.database import LongLock
+from alertdrill.faults.http import (
+    HttpFailFirst,
+    HttpHang,
+    HttpMalformed,
+    HttpRateLimited,
+    HttpSlow,
+    HttpStatus,
+    HttpTruncated,
+    HttpWrongSchema,
+)
+from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset
 from alertdrill.faults.nothing import Nothing
+from alertdrill.faults.partition import NameGone, Partition
+from alertdrill.faults.resource import OutOfMemory
 from alertdrill.verdict import Verdict
 from loadtests import sync_and_api
 
-# The order matters for time only: pytest-xdist hands out neighbours to one stack, so each pair
-# takes about as long as the next.
 DRILLS = [
     Drill(
         "no fault",
         fault=Nothing(),
         load=sync_and_api(),
     ),
-    Drill(
-        "the hub is killed",
-        fault=Kill("hub"),
-        load=sync_and_api(),
-        fires={"APIUnavailable"},
-        inhibited={"NoSuccessfulSyncs"},
-    ),
-    Drill(
-        "AI Studio API is slow",
-        fault=HttpSlow("ai-studio", delay_s=3.0),
-        load=sync_and_api(sync_rps=3),
-        fires={"SyncLatencyHigh"},
-        stays_quiet={"HighErrorRate"},
-        operation_s=7.0,
-    ),
-    Drill(
-        "GitHub API answers 5xx to half the requests",
-        fault=HttpStatus("github", status=503, rate=0.5),
-        load=sync_and_api(),
-        fires={"HighErrorRate", "UpstreamUnavailable"},
-        labels={"UpstreamUnavailable": {"upstream": "github"}},
-        stays_quiet={"SyncLatencyHigh"},
-    ),
+    # --- PostgreSQL, between it and the hub ---
     Drill(
         "PostgreSQL refuses connections",
         fault=Refuse("postgres", client="hub"),
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        stays_quiet={"APIUnavailable"},
+    ),
+    Drill(
+        "PostgreSQL resets connections",
+        fault=Reset("postgres", client="hub"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        stays_quiet={"APIUnavailable"},
+    ),
+    Drill(
+        "PostgreSQL falls silent",
+        fault=BlackHole("postgres", client="hub"),
+        load=sync_and_api(),
+        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
@@ -60,6 +62,164 @@ DRILLS = [
         may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},
         stays_quiet={"APIUnavailable"},
         operation_s=7.0,
+    ),
+    Drill(
+        "PostgreSQL is a little slow",
+        fault=Latency("postgres", latency_ms=20, jitter_ms=5, client="hub"),
+        load=sync_and_api(),
+        stays_quiet={"DatabaseConnectionPoolExhausted", "SyncLatencyHigh"},
+    ),
+    # --- PostgreSQL itself, and what is in it ---
+    Drill(
+        "PostgreSQL is killed",
+        fault=Kill("postgres"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        stays_quiet={"APIUnavailable"},
+    ),
+    Drill(
+        "PostgreSQL is paused",
+        fault=Pause("postgres"),
+        load=sync_and_api(),
+        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        stays_quiet={"APIUnavailable"},
+    ),
+    Drill(
+        "a long lock on the items",
+        fault=LongLock("items"),
+        load=sync_and_api(),
+        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        stays_quiet={"APIUnavailable"},
+    ),
+    # --- Redis: what it holds may be lost ---
+    Drill(
+        "Redis refuses connections",
+        fault=Refuse("redis", client="hub"),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate"},
+    ),
+    Drill(
+        "Redis falls silent",
+        fault=BlackHole("redis", client="hub"),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate"},
+    ),
+    Drill(
+        "Redis is killed",
+        fault=Kill("redis"),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate"},
+    ),
+    # --- the upstream APIs ---
+    Drill(
+        "GitHub API refuses connections",
+        fault=Refuse("github", client="hub"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
+    ),
+    Drill(
+        "GitHub API answers 5xx to half the requests",
+        fault=HttpStatus("github", status=503, rate=0.5),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
+        stays_quiet={"SyncLatencyHigh"},
+    ),
+    Drill(
+        "GitHub API limits the rate",
+        fault=HttpRateLimited("github", retry_after_s=1, rate=0.9),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
+        may_fire={"NoSuccessfulSyncs"},
+    ),
+    Drill(
+        "GitHub API fails five times, and retries get through",
+        fault=HttpFailFirst("github", 5),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate", "UpstreamUnavailable"},
+    ),
+    Drill(
+        "GitHub API breaks off its answers",
+        fault=HttpTruncated("github", rate=0.7),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
+    ),
+    Drill(
+        "GitHub API hangs",
+        fault=HttpHang("github"),
+        load=sync_and_api(sync_rps=4),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "github"}},
+        may_fire={"SyncLatencyHigh"},
+        operation_s=10.0,
+    ),
+    Drill(
+        "AI Studio API is slow",
+        fault=HttpSlow("ai-studio", delay_s=3.0),
+        load=sync_and_api(sync_rps=3),
+        fires={"SyncLatencyHigh"},
+        stays_quiet={"HighErrorRate"},
+        operation_s=7.0,
+    ),
+    Drill(
+        "AI Studio API is slow for one request in twenty",
+        fault=HttpSlow("ai-studio", delay_s=2.0, quantile=0.95),
+        load=sync_and_api(),
+        stays_quiet={"SyncLatencyHigh", "HighErrorRate"},
+        operation_s=2.0,
+    ),
+    Drill(
+        "AI Studio API answers with broken JSON",
+        fault=HttpMalformed("ai-studio", rate=0.5),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+    ),
+    Drill(
+        "AI Studio API answers in another schema",
+        fault=HttpWrongSchema("ai-studio"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+    ),
+    # --- the hub ---
+    Drill(
+        "the hub is killed",
+        fault=Kill("hub"),
+        load=sync_and_api(),
+        fires={"APIUnavailable"},
+        inhibited={"NoSuccessfulSyncs"},
+    ),
+    Drill(
+        "the hub is paused",
+        fault=Pause("hub"),
+        load=sync_and_api(),
+        fires={"APIUnavailable"},
+        inhibited={"NoSuccessfulSyncs"},
+    ),
+    Drill(
+        "the hub runs out of memory",
+        fault=OutOfMemory("hub"),
+        load=sync_and_api(),
+        fires={"APIUnavailable"},
+        inhibited={"NoSuccessfulSyncs"},
+    ),
+    Drill(
+        "the hub is cut off from all that it needs",
+        fault=Partition("hub", from_=("toxiproxy",)),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
+        may_fire={"DatabaseConnectionPoolExhausted", "SyncLatencyHigh"},
+        operation_s=10.0,
+    ),
+    Drill(
+        "the hub finds nobody to tell of its syncs",
+        fault=NameGone("receiver", client="hub"),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate"},
     ),
 ]
 

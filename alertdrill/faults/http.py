@@ -25,6 +25,8 @@ TIMEOUT_S = 5.0
 PROBES_OF_ALL = 3
 PROBES_AT_MOST = 300
 MISSED_BY_CHANCE = 1e-6
+# A fair share strays further from what was asked for once in 15,000 times.
+MOST_SIGMAS = 4.0
 HANGS_AFTER_S = 2.0
 
 
@@ -97,9 +99,10 @@ class _HttpFault(Fault):
     ``probe_path``  what the proof asks for; for damaged bodies it must answer with JSON
     ``seen_from``   the container that proves it; needs python3
 
-    Proven by: requests of ``seen_from`` to the proxy fare as the fault says, and one that is
-    marked to be left alone doesn't. Their decisions are made apart from those on the traffic, with
-    the same share, and they are not counted. Counted: requests that the fault has changed.
+    Proven by: it is in force as it was asked for, and met its share of the traffic where that is
+    decided on arrival; requests of ``seen_from`` to the proxy fare as the fault says, and one that
+    is marked to be left alone doesn't. Their decisions are made apart from those on the traffic,
+    with the same share, and they are not counted. Counted: requests that the fault has changed.
     """
 
     kind: ClassVar[str]
@@ -136,6 +139,15 @@ class _HttpFault(Fault):
         http_faults(stack).remove(self.identifier)
 
     def is_effective(self, stack: Target) -> Evidence:
+        in_force = http_faults(stack).active().get(self.identifier)
+        if in_force is None:
+            return Evidence(False, f"the proxy has no {self.identifier}")
+        otherwise = {k: in_force.get(k) for k, v in self.config().items() if in_force.get(k) != v}
+        if otherwise:
+            return Evidence(False, f"{self.identifier} is in force with {otherwise}")
+        complaint = self._wrong_share(in_force["seen"], in_force["affected"])
+        if complaint is not None:
+            return Evidence(False, complaint)
         clean, probes = self._probe(stack, self._probes())
         if clean.error is not None:
             return Evidence(False, f"{self.service} can't be reached at all: {clean.error}")
@@ -166,6 +178,10 @@ class _HttpFault(Fault):
     def _patience_s(self) -> float:
         return TIMEOUT_S
 
+    def _wrong_share(self, seen: int, affected: int) -> str | None:
+        """What is wrong with the share of the traffic that met it, if anything."""
+        return None
+
     @abstractmethod
     def _bites(self, clean: HttpAnswer, probe: HttpAnswer) -> bool:
         """Whether ``probe`` met the fault, ``clean`` being how it goes without."""
@@ -186,6 +202,9 @@ class _Sampled(_HttpFault):
     ``every``  instead of a rate: exactly each ``every``-th request
     """
 
+    # Whether a request has met it as soon as it has arrived, so that a share can be counted.
+    met_on_arrival: ClassVar[bool] = False
+
     rate: float = field(default=1.0, kw_only=True)
     seed: int = field(default=7, kw_only=True)
     every: int | None = field(default=None, kw_only=True)
@@ -200,6 +219,19 @@ class _Sampled(_HttpFault):
 
     def seeded(self, seed: int) -> Fault:
         return replace(self, seed=seed)
+
+    def _wrong_share(self, seen: int, affected: int) -> str | None:
+        if not self.met_on_arrival:
+            return None
+        share = self._share if self.every is None else 1 / self.every
+        spread = MOST_SIGMAS * math.sqrt(seen * share * (1 - share))
+        # One request at each end may be counted on one side only.
+        if abs(affected - share * seen) <= spread + 1:
+            return None
+        return (
+            f"{affected} of {seen} requests to {self.service} met it, "
+            f"{share * seen:.0f} ± {spread:.0f} were asked for"
+        )
 
     def _probes(self) -> int:
         """As many as it takes to meet the fault: surely, or but for once in a million."""
@@ -216,6 +248,7 @@ class HttpStatus(_Sampled):
     """A share of the requests is answered with ``status`` (400 to 599), without the upstream."""
 
     kind = "status"
+    met_on_arrival = True
 
     status: int = 503
     rate: float = field(default=0.5, kw_only=True)
@@ -232,6 +265,7 @@ class HttpRateLimited(_Sampled):
     """Requests are answered with 429 and ``Retry-After: retry_after_s``, without the upstream."""
 
     kind = "rate_limit"
+    met_on_arrival = True
 
     retry_after_s: int = 1
 

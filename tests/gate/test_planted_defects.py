@@ -19,7 +19,7 @@ from alertdrill.drill import Drill, DrillResult
 from alertdrill.experiment import run_drill as run_one
 from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Target
-from alertdrill.faults.http import HttpStatus
+from alertdrill.faults.http import HttpStatus, http_faults
 from alertdrill.faults.network import Refuse
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
@@ -137,6 +137,12 @@ DEFECTS = [
         "an alert that waits far longer than was promised",
         REFUSED,
         (replaced("alerts.yml", "> 0.05\n        for: 5m", "> 0.05\n        for: 30m"),),
+        Reason.PROMISE_NOT_KEPT,
+    ),
+    Defect(
+        "an alert that comes later than it can",
+        REFUSED,
+        (replaced("alertmanager.yml", "group_wait: 30s", "group_wait: 8m"),),
         Reason.PROMISE_NOT_KEPT,
     ),
     Defect(
@@ -320,6 +326,34 @@ class GoneTooEarly(Refuse):
     def inject(self, stack: Target) -> None:
         super().inject(stack)
         threading.Timer(self.lasts_s, super().heal, [stack]).start()
+
+
+@dataclass(frozen=True)
+class HalfApplied(HttpStatus):
+    """Meets half of the requests that it says."""
+
+    def inject(self, stack: Target) -> None:
+        less = self.config() | {"rate": self.rate / 2}
+        http_faults(stack).put(self.identifier, less)
+
+
+@dataclass(frozen=True)
+class HitsTheOther(HttpStatus):
+    """Meets the requests to another service than it says."""
+
+    def inject(self, stack: Target) -> None:
+        http_faults(stack).put(self.identifier, self.config() | {"service": "ai-studio"})
+
+
+SABOTAGED = [HalfApplied("github", rate=0.5), HitsTheOther("github", rate=0.5)]
+
+
+@pytest.mark.parametrize("fault", SABOTAGED, ids=lambda fault: type(fault).__name__)
+def test_a_fault_that_is_not_what_it_says_is_unknown(
+    fault: HttpStatus, laboratory: Laboratory
+) -> None:
+    result = run_one(replace(HALF_5XX, fault=fault), laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.FAULT_NOT_PROVEN)
 
 
 def test_a_fault_that_was_never_applied_is_unknown(laboratory: Laboratory) -> None:
