@@ -414,7 +414,7 @@ class _Experiment:
         after = self.drill.fault.exposure(self.bench.stack)
         if before is not None and after is not None:
             return after.count - before.count
-        return load.since(self._injected_at, now).failed
+        return load.since(self._injected_at, now).failed + load.stuck()
 
     def _await(
         self, complaint: Callable[[Bench], str | None], timeout_s: float, reason: Reason

@@ -58,5 +58,5 @@ class Fault(ABC):
     def exposure(self, stack: Target) -> Exposure | None:
         """Traffic that met the fault so far. Read before injection and later; the difference
         counts. ``None``: the fault stands between the clients and the system, so the requests
-        that the load itself saw fail are counted."""
+        that the load itself saw fail, or sees hang, are counted."""
         return None

@@ -182,6 +182,11 @@ class LoadSession:
         with self._lock:
             return self._record.window(since, _now_if_none(until))
 
+    def stuck(self) -> int:
+        """Requests that wait now, of user classes none of whose requests ends any more."""
+        with self._lock:
+            return self._record.stuck(self.load.rates, time.monotonic())
+
     def validity(self, since: float, until: float | None = None) -> LoadHealth:
         """Whether the load kept its plan in a window: the generator lived, its heartbeats came,
         and each user class started at least half of its planned requests (not judged in windows

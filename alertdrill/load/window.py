@@ -22,6 +22,8 @@ LEAST_PLANNED = 4.0
 """Nor are so few planned requests of a user class."""
 LEAST_SHARE = 0.5
 """A user class that starts less than this share of its plan makes the load invalid."""
+STUCK_S = 1.0
+"""A user class of whose waiting requests none ends for so long is stuck."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,17 @@ class Record:
                 missed=beat.missed.get(user, 0) if beat else 0,
             )
         return counts
+
+    def stuck(self, planned: Mapping[str, float], now: float) -> int:
+        """Requests of user classes that wait for answers of which none has come lately: in
+        ``STUCK_S`` seconds, or in the time of three planned requests where that is longer."""
+        last = {one.user: one.end for one in self.finished}
+        counts = self.counts(planned)
+        return sum(
+            counts[user].inflight
+            for user, rate in planned.items()
+            if now - last.get(user, 0.0) >= max(STUCK_S, 3 / rate)
+        )
 
     def longest_silence(self, since: float, until: float) -> float:
         """The longest time without a heartbeat that touches the window, in seconds."""

@@ -165,3 +165,20 @@ def test_a_locustfile_that_raised_makes_the_load_invalid() -> None:
     said = health(kept, 0.0, 10.0)
     assert not said.valid
     assert "KeyError" in said.why
+
+
+def test_requests_that_nobody_answers_any_more_are_stuck() -> None:
+    hanging = Heartbeat(
+        11.4, 28, {"SyncUser": 60, "ApiUser": 200}, {"SyncUser": 9, "ApiUser": 1}, {}
+    )
+    kept = record(finished(9.9), finished(11.2, user="ApiUser"), hanging)
+    assert kept.stuck(PLAN, 11.5) == 9
+    answered = record(*kept.finished, finished(11.4), *kept.heartbeats)
+    assert answered.stuck(PLAN, 11.5) == 0
+
+
+def test_a_rare_request_is_given_time() -> None:
+    waiting = Heartbeat(12.0, 1, {"SyncUser": 1}, {"SyncUser": 1}, {"SyncUser": 0})
+    kept = record(finished(9.0), waiting)
+    assert kept.stuck({"SyncUser": 0.5}, 12.0) == 0
+    assert kept.stuck({"SyncUser": 0.5}, 15.0) == 1
