@@ -17,12 +17,12 @@ from alertdrill.errors import (
 )
 from alertdrill.faults.contract import Exposure
 from alertdrill.faults.nothing import Nothing
-from alertdrill.faults.world import leftovers
+from alertdrill.faults.world import World, survey
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
 from alertdrill.premises import SLOWNESS, reason_of, standing
 from alertdrill.rules.deadline import hears_itself, recorded_windows, window_s
-from alertdrill.shield import signals_deferred
+from alertdrill.shield import signals_deferred, undone
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
 from alertdrill.signals.punctuality import lateness
@@ -87,6 +87,7 @@ class _Experiment:
     healing: float | None = None
     healed: float | None = None
     baseline_s: float = 0.0
+    world: World | None = None
 
     @property
     def is_control(self) -> bool:
@@ -131,7 +132,8 @@ class _Experiment:
 
     def _precondition(self) -> None:
         """Nothing broken, every target scraped, every rule evaluated, no alert active."""
-        left = leftovers(self.bench.stack)
+        self.world = survey(self.bench.stack)
+        left = self.world.wrong
         if left:
             raise _Ended(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
         jobs = self.bench.monitoring.prometheus.jobs
@@ -213,9 +215,11 @@ class _Experiment:
         fault, stack = self.drill.fault, self.bench.stack
         before = self._exposure_before(watch)
         failures = steady.failed_deliveries(self.bench)
-        try:
+
+        def break_and_observe() -> None:
             injected = self.injected = time.monotonic()
-            fault.inject(stack)
+            with signals_deferred():  # the engine would go on with half an injection
+                fault.inject(stack)
             self._log("injected", at=injected)
             self.cases = [
                 self._case(alert, watch) for alert in sorted(self.bench.monitoring.alerts)
@@ -224,9 +228,8 @@ class _Experiment:
             self._observe(load, before)
             self._judge(load, before)
             self._judge_deliveries(failures)
-        finally:
-            with signals_deferred():
-                self._heal()
+
+        undone(break_and_observe, self._heal)
 
     def _prove(self, reason: Reason) -> None:
         """Looked at from elsewhere, the fault bites."""
@@ -346,10 +349,11 @@ class _Experiment:
         for case in self.cases:
             self.findings += case.findings_after_heal(healed, now)
         self._steady_again(load)
-        left = leftovers(self.bench.stack)
+        assert self.world is not None
+        left = self.world.changes(survey(self.bench.stack))
         if left:
             self.findings.append(
-                Finding(Reason.FAULT_NOT_HEALED, "left after healing: " + "; ".join(left))
+                Finding(Reason.FAULT_NOT_HEALED, "not as it was before: " + "; ".join(left))
             )
 
     def _steady_again(self, load: LoadSession) -> None:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,6 +27,61 @@ def signals_deferred() -> Iterator[None]:
         with _handled(arrived.append):
             yield
     finally:
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+def undone(work: Callable[[], None], undo: Callable[[], None]) -> None:
+    """Do ``work``, then ``undo`` it, whatever ended it or kept it from beginning.
+
+    A signal that would stop the process interrupts ``work`` (one that nobody handles does it as
+    KeyboardInterrupt), and never ``undo``: what arrives from then on is delivered when all is
+    undone. A ``finally`` that begins with ``signals_deferred`` is not enough: a signal between the
+    two skips the rest. Here the first signal itself closes the door behind it. Outside the main
+    thread no signal arrives anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        try:
+            work()
+        finally:
+            undo()
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in STOPPING}
+    deferring = over = False
+    arrived: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal deferring
+        handler = before[number]
+        if over:  # a signal has kept the handlers from being restored
+            signal.signal(number, handler)
+            signal.raise_signal(number)
+        elif handler is signal.SIG_IGN:
+            pass
+        elif deferring:
+            arrived.append(number)
+        else:
+            deferring = True
+            if not callable(handler):
+                arrived.append(number)  # its own effect comes when all is undone
+                raise KeyboardInterrupt
+            handler(number, frame)
+            deferring = False  # it didn't mind
+
+    try:
+        try:
+            try:
+                for number in STOPPING:
+                    signal.signal(number, handle)
+                work()
+            finally:
+                deferring = True
+        finally:
+            undo()
+    finally:
+        over = True
+        for taken, handler in before.items():
+            signal.signal(taken, handler)
         if arrived:
             signal.raise_signal(arrived[0])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from docker.models.containers import Container
@@ -70,16 +71,32 @@ def is_database(container: Container) -> bool:
     return any(entry.startswith("POSTGRES_USER=") for entry in environment)
 
 
-def sessions_left(stack: Target, service: str) -> list[str]:
-    """One sentence for each fault that has sessions in ``service``. Raises FaultError."""
-    rows = _ask(
-        stack,
-        service,
-        "SELECT application_name, count(*) FROM pg_stat_activity "
-        f"WHERE application_name LIKE '{SESSION_PREFIX}%' AND pid <> pg_backend_pid() "
-        "GROUP BY 1 ORDER BY 1",
+@dataclass(frozen=True)
+class DatabaseState:
+    """What faults can change. ``sessions``: theirs, by application name; ``settings``: what isn't
+    the server's default, and whether a replica replays."""
+
+    sessions: Mapping[str, int]
+    settings: Mapping[str, str]
+
+
+_STATE = f"""
+SELECT 'session', application_name, count(*)::text FROM pg_stat_activity
+WHERE application_name LIKE '{SESSION_PREFIX}%' AND pid <> pg_backend_pid() GROUP BY 2
+UNION ALL SELECT 'setting', name, replace(setting, chr(10), ' ') FROM pg_settings
+WHERE source NOT IN ('default', 'override', 'client', 'session')
+UNION ALL SELECT 'setting', 'replay', pg_get_wal_replay_pause_state() WHERE pg_is_in_recovery()
+ORDER BY 1, 2
+"""
+
+
+def state_of(stack: Target, service: str) -> DatabaseState:
+    """Raises FaultError."""
+    rows = [row.split("|", 2) for row in _ask(stack, service, _STATE)]
+    return DatabaseState(
+        {name: int(value) for kind, name, value in rows if kind == "session"},
+        {name: value for kind, name, value in rows if kind == "setting"},
     )
-    return [f"{service} has {n} sessions of {app}" for app, n in (r.split("|") for r in rows)]
 
 
 @dataclass(frozen=True)
