@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from alertdrill.stack.target import Evidence, Target
+from alertdrill.stack.target import Evidence, Inhabited, Target
 
-__all__ = ["Evidence", "Exposure", "Fault", "Target"]
+__all__ = ["Evidence", "Exposure", "Fault", "Inhabited", "Target"]
 
 
 @dataclass(frozen=True)

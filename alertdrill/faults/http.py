@@ -18,6 +18,7 @@ import httpx
 from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import vantage
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
+from alertdrill.faults.guard import refuse_strangers, reversed_hosts
 from alertdrill.faults.vantage import HttpAnswer
 
 PROXY = "http-faults"
@@ -133,6 +134,7 @@ class _HttpFault(Fault):
         }
 
     def inject(self, stack: Target) -> None:
+        refuse_strangers(stack, PROXY, reversed_hosts(stack.container(PROXY)))
         http_faults(stack).put(self.identifier, self.config())
 
     def heal(self, stack: Target) -> None:

@@ -10,8 +10,7 @@ from docker.models.containers import Container
 from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import ledger
 from alertdrill.faults.beside import address_of, looked_up, run_beside
-from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
-from alertdrill.faults.world import Inhabited
+from alertdrill.faults.contract import Evidence, Exposure, Fault, Inhabited, Target
 from alertdrill.wait import eventually
 
 PYTHON_OF = "http-faults"

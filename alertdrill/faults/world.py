@@ -9,24 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from docker.models.containers import Container
 
 from alertdrill.errors import AlertdrillError, FaultError, StackError
 from alertdrill.faults import compose, database, http, ledger, network
-from alertdrill.faults.contract import Target
+from alertdrill.faults.contract import Inhabited, Target
 
 # More than this is how an engine that can't forget a limit says that there is none.
 NO_LIMIT = 2**62
-
-
-@runtime_checkable
-class Inhabited(Target, Protocol):
-    """A stack that can name its components."""
-
-    @property
-    def component_names(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)

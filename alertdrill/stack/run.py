@@ -14,37 +14,26 @@ from pathlib import Path
 from types import TracebackType
 
 import docker
-import httpx
 from docker.errors import APIError, NotFound
-from docker.models.containers import Container
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
-from testcontainers.core.transferable import build_transfer_tar
 
-from alertdrill.errors import (
-    AlertdrillError,
-    ComponentNotReady,
-    DeadlineExceeded,
-    StackError,
-)
+from alertdrill.errors import StackError
 from alertdrill.shield import signals_deferred
 from alertdrill.stack.component import Component, StackSpec
 from alertdrill.stack.declared import LOOPBACK, PORTS_LABEL, Blueprint, selected
 from alertdrill.stack.engine import engine_errors
 from alertdrill.stack.leftovers import RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
+from alertdrill.stack.reach import Reach
 from alertdrill.stack.reaper import Reaper
-from alertdrill.wait import eventually
 
 __all__ = ["KEPT_LABEL", "LOOPBACK", "PORTS_LABEL", "Stack", "Started", "new_run_id"]
 
 KEPT_LABEL = "alertdrill.kept"
-LOG_LINES_SHOWN = 30
 ENGINE_TIMEOUT_S = 30
 PORT_TRIES = 4
-EXEC_TIMEOUT_S = 20
-TIMED_OUT = 124
 
 
 def new_run_id() -> str:
@@ -68,7 +57,7 @@ class _Running:
     ports: dict[str, int] = field(default_factory=dict)
 
 
-class Stack:
+class Stack(Reach):
     """The containers of one run, on their own network, under one label.
 
     ``images``   image name -> reference that the engine has
@@ -94,8 +83,9 @@ class Stack:
         keep: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._run_id = run_id or new_run_id()
-        self._components = selected(spec, components)
+        chosen = selected(spec, components)
+        client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
+        super().__init__(run_id or new_run_id(), client, chosen)
         self._images = images
         self._log_dir = log_dir
         self._keep = keep
@@ -103,7 +93,6 @@ class Stack:
         self._ports = PortPicker()
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
         self._network: Network | None = None
         self._reaper: Reaper | None = None
         self._stopped = False
@@ -119,101 +108,11 @@ class Stack:
         )
         self.started: list[Started] = []
         testcontainers_config.ryuk_disabled = True  # the reaper needs no image of its own
-        self._client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
-
-    # --- what faults and signals ask -------------------------------------------------------
-
-    @property
-    def run_id(self) -> str:
-        return self._run_id
 
     @property
     def reaper_pid(self) -> int | None:
         """The process that cleans up after this one's death; None for a kept stack."""
         return None if self._reaper is None else self._reaper.pid
-
-    @property
-    def component_names(self) -> tuple[str, ...]:
-        return tuple(self._components)
-
-    def address(self, component: str, port: str) -> tuple[str, int]:
-        """Host and port on loopback. Raises StackError when it isn't published."""
-        running = self._get(component)
-        if port not in running.ports:
-            raise StackError(
-                f"{component} publishes no port {port!r}; it has {sorted(running.ports) or 'none'}"
-            )
-        return LOOPBACK, running.ports[port]
-
-    def url(self, component: str, port: str = "http") -> str:
-        host, number = self.address(component, port)
-        return f"http://{host}:{number}"
-
-    def container(self, component: str) -> Container:
-        """The container as the engine sees it now. Raises StackError when it is gone."""
-        identifier = self._get(component).container.get_container_id()
-        with engine_errors(f"{component} of run {self._run_id} can't be looked at"):
-            return self._client.containers.get(identifier)
-
-    def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
-        """Exit code and output (both streams) of ``argv`` in the container.
-
-        Raises StackError when it can't be run or takes longer than ``EXEC_TIMEOUT_S``.
-        """
-        # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
-        bounded = ["timeout", str(EXEC_TIMEOUT_S), *argv]
-        with engine_errors(f"{component} can't run {argv[0]}"):
-            result = self.container(component).exec_run(bounded)
-        if result.exit_code is None or not isinstance(result.output, bytes):
-            raise StackError(f"{component} gave no exit code for {argv[0]}")
-        if result.exit_code == TIMED_OUT:
-            raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
-        return result.exit_code, result.output.decode(errors="replace")
-
-    def files(self, component: str) -> Mapping[str, str]:
-        """Container path -> project path of every file that was copied into ``component``."""
-        return self._get(component).component.files
-
-    def put(self, component: str, path: str, content: bytes) -> None:
-        """Write a file into the running container."""
-        with engine_errors(f"{path} can't be written into {component}"):
-            self.container(component).put_archive("/", build_transfer_tar(content, path))
-
-    def wait_ready(self, component: str) -> float:
-        """Wait until ``component`` says that it is ready: the seconds that took.
-
-        Raises ComponentNotReady with its last log lines.
-        """
-        running = self._get(component)
-        begun = time.monotonic()
-        ready = running.component.ready
-        seen = "nothing yet"
-
-        def probe() -> bool:
-            nonlocal seen
-            try:
-                evidence = ready.probe(self, component)
-            except (httpx.HTTPError, StackError) as error:
-                seen = str(error) or type(error).__name__
-                state = self.container(component).attrs["State"]
-                if not state["Running"]:
-                    seen = f"it exited with code {state['ExitCode']}"
-                    raise self._not_ready(component, seen, begun) from error
-                return False
-            seen = evidence.seen
-            return evidence.holds
-
-        try:
-            eventually(
-                probe,
-                timeout_s=ready.timeout_s,
-                what=f"{component}: {ready.awaits}",
-                interval_s=0.1,
-                cancelled=self._cancelled,
-            )
-        except DeadlineExceeded as error:
-            raise self._not_ready(component, seen, begun) from error
-        return time.monotonic() - begun
 
     # --- life ------------------------------------------------------------------------------
 
@@ -278,6 +177,12 @@ class Stack:
                 )
             return self._running[component]
 
+    def _identifier(self, component: str) -> str:
+        return str(self._get(component).container.get_container_id())
+
+    def _published(self, component: str) -> Mapping[str, int]:
+        return self._get(component).ports
+
     def _labels(self) -> dict[str, str]:
         labels = {RUN_LABEL: self._run_id}
         return labels | {KEPT_LABEL: "true"} if self._keep else labels
@@ -336,21 +241,3 @@ class Stack:
                     ) from error
                 with contextlib.suppress(NotFound):
                     container.stop()
-
-    def _not_ready(self, component: str, seen: str, begun: float) -> AlertdrillError:
-        ready = self._get(component).component.ready
-        waited = time.monotonic() - begun
-        if self._cancelled.is_set():
-            return StackError(f"{component} was not awaited: the stack is being stopped")
-        return ComponentNotReady(
-            f"{component} did not get ready: awaited {ready.awaits} for {waited:.1f} s, "
-            f"saw: {seen}\n--- its last {LOG_LINES_SHOWN} log lines\n"
-            + self._log_tail(component, LOG_LINES_SHOWN)
-        )
-
-    def _log_tail(self, component: str, lines: int) -> str:
-        try:
-            with engine_errors("its log can't be read"):
-                return str(self.container(component).logs(tail=lines).decode(errors="replace"))
-        except StackError as error:
-            return f"(no log: {error})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from docker.models.containers import Container
 
@@ -29,6 +29,14 @@ class Target(Protocol):
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
         """Run ``argv`` in a container: its exit code and its output."""
         ...
+
+
+@runtime_checkable
+class Inhabited(Target, Protocol):
+    """A stack that can name its components."""
+
+    @property
+    def component_names(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
