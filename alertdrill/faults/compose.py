@@ -103,6 +103,8 @@ def _growth(before: Exposure | None, now: Exposure | None) -> int | None:
 
 @dataclass(frozen=True)
 class _Composed(Fault):
+    layer = "combination"
+
     @property
     @abstractmethod
     def _parts(self) -> tuple[Fault, ...]:

@@ -30,6 +30,8 @@ class Awaitable(Protocol):
 class _ContainerFault(Fault):
     """What the faults of one container share: ``service`` is the component's name."""
 
+    layer = "container"
+
     service: str
 
     @property

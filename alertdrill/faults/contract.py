@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from alertdrill.stack.target import Evidence, Inhabited, Target
 
@@ -22,8 +23,13 @@ class Fault(ABC):
     """Something that breaks, provably, and heals without a trace.
 
     Implementations are frozen dataclasses: a fault is a value that a table can hold. What must
-    be remembered between the verbs is read back from the thing that was broken.
+    be remembered between the verbs is read back from the thing that was broken. The catalogue
+    takes its words from the docstrings: the first paragraph says what is broken, "Proven by:" how
+    that is seen.
     """
+
+    layer: ClassVar[str]
+    """Where it breaks things, for people: TCP, HTTP, container, ..."""
 
     @property
     @abstractmethod

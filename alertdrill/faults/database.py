@@ -103,6 +103,8 @@ def state_of(stack: Target, service: str) -> DatabaseState:
 class _SessionsFault(Fault):
     """What the faults made of sessions share: ``service`` is the PostgreSQL component's name."""
 
+    layer = "data"
+
     service: str = field(default="postgres", kw_only=True)
 
     @property

@@ -44,6 +44,8 @@ class BadConfiguration(Fault):
     has the changed environment; or the replacement has ended.
     """
 
+    layer = "deploy"
+
     service: str
     environment: Mapping[str, str] = field(hash=False)
     seen_from: str = field(default="http-faults", kw_only=True)

@@ -106,6 +106,8 @@ class _HttpFault(Fault):
     with the same share, and they are not counted. Counted: requests that the fault has changed.
     """
 
+    layer = "HTTP"
+
     kind: ClassVar[str]
 
     service: str

@@ -37,6 +37,8 @@ class _NetworkFault(Fault):
                    Redis, else HTTP)
     """
 
+    layer = "TCP"
+
     service: str
     seen_from: str = field(default="http-faults", kw_only=True)
     client: str = field(kw_only=True)

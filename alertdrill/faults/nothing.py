@@ -12,6 +12,8 @@ from alertdrill.faults.world import leftovers
 class Nothing(Fault):
     """Breaks nothing. Proven by: no proxy, no container and no HTTP fault says otherwise."""
 
+    layer = "control"
+
     @property
     def name(self) -> str:
         return "nothing"

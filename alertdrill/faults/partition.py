@@ -116,6 +116,8 @@ class Partition(Fault):
     of one service at once, none may name a component of the other: healing would join both.
     """
 
+    layer = "network"
+
     service: str
     from_: tuple[str, ...] = ()
     python_of: str = field(default=PYTHON_OF, kw_only=True)
@@ -239,6 +241,8 @@ class NameGone(Fault):
     Proven by: a lookup from beside ``client`` fails, and a connect to the address is answered.
     Counted: the client's lookups of the name.
     """
+
+    layer = "network"
 
     service: str
     client: str

@@ -41,6 +41,8 @@ grep '^oom_kill ' memory.oom_control
 class _ResourceFault(Fault):
     """What the faults of one container's resources share: ``service`` is its component's name."""
 
+    layer = "resource"
+
     service: str
 
     @property
