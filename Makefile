@@ -14,13 +14,14 @@ export UV_NATIVE_TLS := 1
 # The environment is found by its place, not by what happens to be active.
 unexport VIRTUAL_ENV
 
-.PHONY: help setup gate test check up down status doctor images clean clean-images lock
+.PHONY: help setup gate test check docs up down status doctor images clean clean-images lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make gate    break the stack, and prove that its monitoring says so"
 	@echo "make test    all tests (needs Docker; set up if missing)"
 	@echo "make check   ruff, mypy and the fast tests (no Docker)"
+	@echo "make docs    renew the documents that are made out of the code"
 	@echo "make up      a stack to explore;  make status  its URLs;  make down  remove it"
 	@echo "make doctor  what can run here, and what can't be verified"
 	@echo "make images  obtain every image;  make clean-images  remove the built ones"
@@ -79,6 +80,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 -q -m "not docker" --ignore tests/gate tests
+
+docs: $(STAMP)
+	@$(BIN)/alertdrill faults --format markdown > docs/faults.md
 
 up: $(STAMP)
 	@$(BIN)/alertdrill up

@@ -20,6 +20,7 @@ from typer.main import get_group
 from alertdrill import assemble, doctor
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
+from alertdrill.faults_cli import fault_app, faults
 from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import print_unfolded
@@ -232,6 +233,10 @@ def down(
         return
     removed = remove_kept(client, run)
     print(f"removed {', '.join(removed)}" if removed else "`alertdrill up` left nothing running")
+
+
+app.command()(faults)
+app.add_typer(fault_app, name="fault")
 
 
 def _print_status(as_json: bool) -> None:

@@ -13,7 +13,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from alertdrill.errors import UsageError
 from alertdrill.rules.durations import parse_ms
@@ -100,6 +107,22 @@ class AlertExpectation(_Strict):
         return parse_ms(self.resolved_within) / 1000
 
 
+class Foreign(_Strict):
+    """Stacks of other runs, such as one that ``alertdrill up`` left: whether their faults by hand
+    are allowed, and for how long at most (``time_limit``, a duration, ``"2m"``)."""
+
+    allow_faults: bool = False
+    time_limit: str | None = None
+
+    @model_validator(mode="after")
+    def _is_limited(self) -> Foreign:
+        if self.time_limit is not None:
+            parse_ms(self.time_limit)
+        elif self.allow_faults:
+            raise ValueError("allow_faults needs a time_limit")
+        return self
+
+
 class FaultNote(_Strict):
     """``unnoticed`` says why no alert fires under a fault."""
 
@@ -117,6 +140,7 @@ class Config(_Strict):
     gate: Gate = Gate()
     alerts: dict[str, AlertExpectation] = {}
     faults: dict[str, FaultNote] = {}
+    foreign: Foreign = Foreign()
     root: Path = Field(default=Path(), exclude=True)
 
     def path(self, relative: Path) -> Path:
@@ -170,6 +194,23 @@ class Config(_Strict):
                     f'[faults."{fault}"] says why no alert notices it, and '
                     f"{', '.join(sorted(alerts))} must: remove `unnoticed`",
                 )
+
+    def refuse_fault(self, seconds: float) -> None:
+        """Raise UsageError unless another run's stack may have a fault for so many seconds."""
+        path, limit = self.root / FILE_NAME, self.foreign.time_limit
+        if not self.foreign.allow_faults or limit is None:
+            raise _at(
+                path,
+                ("foreign",),
+                "the stack is another run's, and nothing of it may be broken unless [foreign] "
+                'says allow_faults = true and a time_limit, such as "2m"',
+            )
+        if seconds > parse_ms(limit) / 1000:
+            raise _at(
+                path,
+                ("foreign", "time_limit"),
+                f"[foreign] allows a fault for at most {limit}, not for {seconds:g} s",
+            )
 
     def load_stack(self) -> StackSpec:
         """Import the declared stack. Raises UsageError when there is none."""

@@ -136,3 +136,32 @@ def test_reasons_stand_until_a_drill_contradicts_them(tmp_path: Path) -> None:
 )
 def test_the_line_of_a_key(text: str, location: tuple[str | int, ...], line: int | None) -> None:
     assert line_of(text, location) == line
+
+
+FOREIGN = '\n[foreign]\nallow_faults = true\ntime_limit = "2m"\n'
+
+
+def test_a_fault_on_another_run_s_stack_must_be_allowed_and_short(tmp_path: Path) -> None:
+    silent = load_config(write(tmp_path, GOOD))
+    with pytest.raises(UsageError, match=r"unless \[foreign\] says allow_faults = true"):
+        silent.refuse_fault(1.0)
+    allowed = load_config(write(tmp_path, GOOD + FOREIGN))
+    allowed.refuse_fault(120.0)
+    with pytest.raises(UsageError, match="for at most 2m, not for 121 s") as caught:
+        allowed.refuse_fault(121.0)
+    assert caught.value.line == (GOOD + FOREIGN).count("\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("allow_faults = true", "allow_faults needs a time_limit"),
+        ('allow_faults = true\ntime_limit = "soon"', "not a duration: 'soon'"),
+        ("allow_fault = true", "unknown key 'foreign.allow_fault'"),
+    ],
+)
+def test_a_foreign_table_that_makes_no_sense(tmp_path: Path, lines: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(write(tmp_path, f"{GOOD}\n[foreign]\n{lines}\n"))
+    assert words in str(caught.value)
+    assert caught.value.line is not None

@@ -15,6 +15,8 @@ from alertdrill import faults
 from alertdrill.errors import UsageError
 from alertdrill.faults.contract import Fault
 
+# From the outside to the inside; one that isn't here comes last.
+LAYERS = ("TCP", "HTTP", "network", "container", "resource", "data", "deploy", "combination")
 _PROVEN = re.compile(r"Proven by: (.+?\.)(?:\s|$)")
 
 
@@ -64,8 +66,8 @@ class Entry:
 def catalogue() -> list[Entry]:
     """Every fault that the engine has, by layer and in declared order."""
     entries = [_entry(cls) for cls in fault_classes().values()]
-    layers = list(dict.fromkeys(entry.layer for entry in entries))
-    return sorted(entries, key=lambda entry: layers.index(entry.layer))
+    places = {layer: place for place, layer in enumerate(LAYERS)}
+    return sorted(entries, key=lambda entry: places.get(entry.layer, len(places)))
 
 
 def fault_classes() -> Mapping[str, type[Fault]]:
@@ -74,7 +76,7 @@ def fault_classes() -> Mapping[str, type[Fault]]:
         importlib.import_module(module.name)
     return {
         cls.__name__: cls
-        for cls in _below(Fault)
+        for cls in _below(Fault)  # type: ignore[type-abstract]
         if not inspect.isabstract(cls) and cls.__module__.startswith(f"{faults.__name__}.")
     }
 
@@ -118,7 +120,7 @@ def _parameters(cls: type[Fault]) -> Iterator[Parameter]:
 
 
 def asked_for(text: str, known: Iterable[tuple[str, Fault]]) -> Fault:
-    """The fault that ``text`` names, or that it writes down: ``Latency("redis", 200, client="hub")``.
+    """The fault that ``text`` names or writes down, as ``Latency("redis", 200, client="hub")``.
 
     ``known``: faults by names that a person may use. Raises UsageError.
     """

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from alertdrill.errors import AlertdrillError
 from alertdrill.stack.target import Evidence, Inhabited, Target
 
-__all__ = ["Evidence", "Exposure", "Fault", "Inhabited", "Target"]
+__all__ = ["Evidence", "Exposure", "Fault", "Inhabited", "Target", "healed"]
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,12 @@ class Fault(ABC):
         counts. ``None``: the fault stands between the clients and the system, so the requests
         that the load itself saw fail, or sees hang, are counted."""
         return None
+
+
+def healed(fault: Fault, stack: Target) -> Evidence:
+    """Heal and look, once; what fails is not healed."""
+    try:
+        fault.heal(stack)
+        return fault.is_healed(stack)
+    except AlertdrillError as error:
+        return Evidence(False, str(error))

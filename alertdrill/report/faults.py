@@ -1,0 +1,105 @@
+"""The faults as tables: which there are, and what the project expects of each that it drills."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from alertdrill.drill import Drill
+from alertdrill.faults.catalogue import Entry
+from alertdrill.rules.model import Monitoring
+
+HEAD = """# Faults
+
+Made by `make docs` out of the code; a test fails when the two differ.
+
+`alertdrill faults` prints the catalogue, `alertdrill fault inject` breaks a stack that \
+`alertdrill up` started. What a drill's alerts are not told of here must stay quiet."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One drill, its fault's entry in the catalogue, and the alerts that it may name."""
+
+    drill: Drill
+    entry: Entry
+    monitoring: Monitoring
+
+    @property
+    def runbooks(self) -> Iterable[str]:
+        for alert in sorted(self.drill.fires):
+            url = self.monitoring.alerts[alert].annotations.get("runbook_url")
+            if url is not None:
+                yield f"[{alert}]({_from_docs(url)})"
+
+
+# The columns of the table of drills, in their order.
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "drill": lambda row: row.drill.title,
+    "fault": lambda row: f"`{row.drill.fault.name}`",
+    "what it breaks": lambda row: _code(row.entry.breaks),
+    "must fire": lambda row: _names(row.drill.fires),
+    "inhibited": lambda row: _names(row.drill.inhibited),
+    "may fire": lambda row: _names(row.drill.may_fire),
+    "about the silence of": lambda row: _names(row.drill.stays_quiet),
+    "runbook": lambda row: ", ".join(row.runbooks) or "–",
+}
+
+
+def markdown(entries: Sequence[Entry], drills: Sequence[Drill], monitoring: Monitoring) -> str:
+    """The whole document."""
+    catalogue = [(e.layer, f"`{e.call}`", _code(e.breaks), _code(e.proven_by)) for e in entries]
+    by_name = {entry.name: entry for entry in entries}
+    rows = [Row(drill, by_name[type(drill.fault).__name__], monitoring) for drill in drills]
+    expected = [tuple(cell(row) for cell in COLUMNS.values()) for row in rows]
+    return "\n\n".join(
+        (
+            HEAD,
+            "## The catalogue",
+            _markdown_table(("layer", "fault", "what it breaks", "proven by"), catalogue),
+            "## The drills",
+            _markdown_table(tuple(COLUMNS), expected),
+        )
+    )
+
+
+def terminal_table(entries: Iterable[Entry]) -> Table:
+    table = Table("layer", "fault", "what it breaks", "proven by", box=None, padding=(0, 2, 1, 0))
+    for entry in entries:
+        table.add_row(entry.layer, entry.call, _plain(entry.breaks), _plain(entry.proven_by))
+    return table
+
+
+def document(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """For machines; words without markup."""
+    texts = ("breaks", "proven_by")
+    return [
+        {key: _plain(value) if key in texts else value for key, value in e.document().items()}
+        for e in entries
+    ]
+
+
+def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (head, ["---"] * len(head), *rows)
+    cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _names(alerts: Iterable[str]) -> str:
+    return ", ".join(sorted(alerts)) or "–"
+
+
+def _code(words: str) -> str:
+    return words.replace("``", "`")
+
+
+def _plain(words: str) -> str:
+    return words.replace("``", "")
+
+
+def _from_docs(url: str) -> str:
+    return url if re.match(r"\w+:", url) else f"../{url}"
