@@ -18,7 +18,7 @@ import httpx
 from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import vantage
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
-from alertdrill.faults.guard import refuse_strangers, reversed_hosts
+from alertdrill.faults.guard import refuse_stranger, reversed_host
 from alertdrill.faults.vantage import HttpAnswer
 
 PROXY = "http-faults"
@@ -136,8 +136,10 @@ class _HttpFault(Fault):
         }
 
     def inject(self, stack: Target) -> None:
-        refuse_strangers(stack, PROXY, reversed_hosts(stack.container(PROXY)))
-        http_faults(stack).put(self.identifier, self.config())
+        proxy = http_faults(stack)
+        upstream = reversed_host(stack.container(PROXY), proxy.port(self.service))
+        refuse_stranger(stack, f"the HTTP fault proxy for {self.service}", upstream)
+        proxy.put(self.identifier, self.config())
 
     def heal(self, stack: Target) -> None:
         http_faults(stack).remove(self.identifier)

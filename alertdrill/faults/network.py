@@ -12,7 +12,7 @@ from typing import ClassVar
 from alertdrill.errors import UsageError
 from alertdrill.faults import vantage
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
-from alertdrill.faults.guard import refuse_strangers
+from alertdrill.faults.guard import refuse_stranger
 from alertdrill.faults.toxiproxy import TOXIC_PREFIX, Toxiproxy
 
 PROXY = "toxiproxy"
@@ -48,9 +48,9 @@ class _NetworkFault(Fault):
     def name(self) -> str:
         return f"{type(self).__name__.lower()}({self.service})"
 
-    def _refuse_strangers(self, stack: Target) -> None:
+    def _refuse_stranger(self, stack: Target) -> None:
         host, _, _ = toxiproxy(stack).proxy(self.service).upstream.rpartition(":")
-        refuse_strangers(stack, f"the proxy {self.service}", [host])
+        refuse_stranger(stack, f"the proxy {self.service}", host)
 
     def _look(self, stack: Target, timeout_s: float = CONNECT_TIMEOUT_S) -> vantage.RoundTrip:
         proxy = toxiproxy(stack).proxy(self.service)
@@ -71,7 +71,7 @@ class Refuse(_NetworkFault):
     """
 
     def inject(self, stack: Target) -> None:
-        self._refuse_strangers(stack)
+        self._refuse_stranger(stack)
         toxiproxy(stack).disable(self.service)
 
     def is_effective(self, stack: Target) -> Evidence:
@@ -124,7 +124,7 @@ class _Toxic(_NetworkFault):
         """Type, stream and attributes."""
 
     def inject(self, stack: Target) -> None:
-        self._refuse_strangers(stack)
+        self._refuse_stranger(stack)
         kind, stream, attributes = self._toxic()
         server = toxiproxy(stack)
         server.remove_toxic(self.service, self._toxic_name())
