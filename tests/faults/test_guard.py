@@ -16,7 +16,10 @@ class Stack:
 
     run_id = "20260101-000000-abcdef"
     component_names = ("redis", "github")
-    url = address = container = exec = None
+
+    def _asked(self) -> None: ...
+
+    url = address = container = exec = _asked
 
 
 def mitmproxy(*words: str) -> Any:
