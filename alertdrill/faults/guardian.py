@@ -126,8 +126,7 @@ def _claim(run_id: str) -> socket.socket:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    charge = pickle.loads(_read(int.from_bytes(_read(LENGTH_BYTES), "big")))
-    assert isinstance(charge, Charge)
+    charge: Charge = pickle.loads(_read(int.from_bytes(_read(LENGTH_BYTES), "big")))
     spec = load_config(charge.project).load_stack()
     client = connect()
     KeptStack(client, spec, charge.run_id)  # so it can be reached

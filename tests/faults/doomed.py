@@ -32,7 +32,7 @@ KEPT = (*OWN, "github", "toxiproxy", "http-faults")
 ON_CONTAINERS: tuple[Fault, ...] = (
     Kill("redis"),
     Pause("redis"),
-    Stop("receiver"),
+    Stop("redis"),
     CpuQuota("redis", 0.2),
     MemoryLimit("receiver", 64),
     NameGone("redis", CLIENT, python_of=CLIENT),
