@@ -127,8 +127,8 @@ def measure() -> Report:
         "The proxies without a fault",
         setting.machine,
         (
-            _cost("HTTP by both proxies, median", http, "toxiproxy and http-faults"),
-            _cost("SQL by toxiproxy, median", sql, "toxiproxy"),
+            *_costs("HTTP by both proxies", http, "toxiproxy and http-faults"),
+            *_costs("SQL by toxiproxy", sql, "toxiproxy"),
         ),
         (
             _detail("GET /rate_limit at the GitHub stub", http),
@@ -137,8 +137,10 @@ def measure() -> Report:
     )
 
 
-def _cost(what: str, seen: Mapping[str, Latency], path: str) -> Figure:
-    return Figure(what, seen[path].p50 - seen[DIRECT].p50, "ms more")
+def _costs(what: str, seen: Mapping[str, Latency], path: str) -> Iterator[Figure]:
+    with_, without = seen[path], seen[DIRECT]
+    yield Figure(f"{what}, p50", with_.p50 - without.p50, "ms more")
+    yield Figure(f"{what}, p99", with_.p99 - without.p99, "ms more")
 
 
 def _detail(what: str, seen: Mapping[str, Latency]) -> Detail:
