@@ -24,6 +24,7 @@ from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.partition import Partition
 from alertdrill.faults.resource import OutOfMemory
 from alertdrill.verdict import Verdict
+from chaos.telemetry import TELEMETRY
 from loadtests import sync_and_api
 
 DRILLS = [
@@ -37,29 +38,35 @@ DRILLS = [
         "PostgreSQL refuses connections",
         fault=Refuse("postgres", client="hub"),
         load=sync_and_api(),
-        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
         "PostgreSQL resets connections",
         fault=Reset("postgres", client="hub"),
         load=sync_and_api(),
-        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
         "PostgreSQL falls silent",
         fault=BlackHole("postgres", client="hub"),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        fires={
+            *("DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"),
+            "ApiErrorRateHigh",
+        },
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
         "PostgreSQL is slow until the pool is full",
         fault=Latency("postgres", latency_ms=1_000, client="hub"),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted"},
-        may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},
+        fires={"DatabaseConnectionPoolExhausted", "ApiLatencyHigh"},
+        may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh", "ApiErrorRateHigh"},
         stays_quiet={"APIUnavailable"},
         operation_s=7.0,
     ),
@@ -74,21 +81,30 @@ DRILLS = [
         "PostgreSQL is killed",
         fault=Kill("postgres"),
         load=sync_and_api(),
-        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
         "PostgreSQL is paused",
         fault=Pause("postgres"),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        fires={
+            *("DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"),
+            "ApiErrorRateHigh",
+        },
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
         "a long lock on the items",
         fault=LongLock("items"),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        fires={
+            *("DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"),
+            "ApiErrorRateHigh",
+        },
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     # --- Redis: what it holds may be lost ---
@@ -205,13 +221,17 @@ DRILLS = [
         "the hub is cut off from all that it needs",
         fault=Partition("hub", from_=("toxiproxy",)),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
+        fires={
+            *("DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"),
+            "ApiErrorRateHigh",
+        },
+        may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
     ),
 ]
 
 
-@pytest.mark.parametrize("drill", DRILLS, ids=str)
+@pytest.mark.parametrize("drill", [*DRILLS, *TELEMETRY], ids=str)
 def test_the_monitoring_tells_the_truth(
     drill: Drill, run_drill: Callable[[Drill], DrillResult]
 ) -> None:

@@ -51,6 +51,7 @@ class Component:
 
     ``name``         its name in the run's network
     ``ports``        published on random loopback ports, by a name that callers use
+    ``command``      words may hold ``${name}``: durations of the run's clock
     ``environment``  values may hold ``${secret}``: the run's generated secrets
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
@@ -77,9 +78,18 @@ class Component:
 
 @dataclass(frozen=True)
 class StackSpec:
-    """Everything that can be started: images, components, named profiles and secret names."""
+    """Everything that can be started: images, components, named profiles and secret names.
+
+    ``durations``  name -> seconds on the real clock; in commands and environments ``${name}`` is
+                   what is left of them on the run's
+    """
 
     images: tuple[Image, ...]
     components: tuple[Component, ...]
     profiles: Mapping[str, tuple[str, ...]]
     secrets: tuple[str, ...] = ()
+    durations: Mapping[str, float] = field(default_factory=dict)
+
+    def durations_on(self, factor: float) -> dict[str, str]:
+        """What ``durations`` are on a clock that is ``factor`` times as fast."""
+        return {name: f"{seconds / factor:g}" for name, seconds in self.durations.items()}
