@@ -83,7 +83,7 @@ def recovered_at(drill: Drill, load: LoadSession, healed: float) -> float:
             break
         failed -= not one.ok
         at = one.end
-    first_served = {one.user: one.end for one in reversed(requests) if one.ok}
+    first_served = {one.user: one.end for one in reversed(requests) if one.ok and one.end > at}
     return max([at, *(first_served.get(user, healed) for user in drill.load.rates)])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from alertdrill.checks.expected import Failing, LogLine, Span
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.faults.container import Kill, Pause
 from alertdrill.faults.database import LongLock
@@ -26,6 +27,12 @@ from alertdrill.faults.resource import OutOfMemory
 from alertdrill.verdict import Verdict
 from loadtests import sync_and_api
 
+# What clients see: next to nothing works, or nothing fails.
+HARMED = {"SyncUser": Failing(at_least=0.9), "ApiUser": Failing(at_least=0.9)}
+UNHARMED = {"SyncUser": Failing(at_most=0.01), "ApiUser": Failing(at_most=0.01)}
+
+SYNC_FAILED = LogLine("ERROR", "sync_failed", joins_trace=True)
+
 DRILLS = [
     Drill(
         "no fault",
@@ -39,6 +46,10 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL resets connections",
@@ -61,6 +72,8 @@ DRILLS = [
         fires={"DatabaseConnectionPoolExhausted"},
         may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients={"ApiUser": Failing(at_least=0.05)},
         operation_s=7.0,
     ),
     Drill(
@@ -119,6 +132,11 @@ DRILLS = [
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         stays_quiet={"SyncLatencyHigh"},
+        # What the check says is a matter of chance, as every request is.
+        health={"github_api": None},
+        clients={"SyncUser": Failing(0.2, 0.95), "ApiUser": Failing(at_most=0.01)},
+        logs=SYNC_FAILED,
+        blames=Span("hub", "GET*"),
     ),
     Drill(
         "GitHub API limits the rate",
@@ -156,6 +174,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"SyncLatencyHigh"},
         stays_quiet={"HighErrorRate"},
+        health={"ai_studio_api": False},
+        clients=UNHARMED,
         operation_s=7.0,
     ),
     Drill(
@@ -186,6 +206,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
+        clients=HARMED,
     ),
     Drill(
         "the hub is paused",
