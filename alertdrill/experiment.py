@@ -404,7 +404,6 @@ class _Experiment:
             watch=watch,
             begun=self.begun,
             injected=self._injected_at,
-            healed=self.healed,
         )
 
     def _date_signals(self) -> None:

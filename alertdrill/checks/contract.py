@@ -16,8 +16,8 @@ from alertdrill.verdict import Finding
 
 @dataclass(frozen=True)
 class View:
-    """A drill as far as it has come. Times are monotonic seconds; ``begun``: from then on the
-    load's requests are this drill's; ``healed`` None: not yet."""
+    """What a check may look at. Times are monotonic seconds; ``begun``: from then on the load's
+    requests are this drill's."""
 
     drill: Drill
     bench: Bench
@@ -25,7 +25,6 @@ class View:
     watch: AlertWatch
     begun: float
     injected: float
-    healed: float | None = None
 
     @property
     def is_control(self) -> bool:
