@@ -30,6 +30,8 @@ from loadtests import sync_and_api
 # What clients see: next to nothing works, or nothing fails.
 HARMED = {"SyncUser": Failing(at_least=0.9), "ApiUser": Failing(at_least=0.9)}
 UNHARMED = {"SyncUser": Failing(at_most=0.01), "ApiUser": Failing(at_most=0.01)}
+ONLY_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.9)}
+SOME_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.2)}
 
 SYNC_FAILED = LogLine("ERROR", "sync_failed", joins_trace=True)
 
@@ -57,6 +59,10 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL falls silent",
@@ -64,6 +70,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
     ),
     Drill(
         "PostgreSQL is slow until the pool is full",
@@ -81,6 +89,8 @@ DRILLS = [
         fault=Latency("postgres", latency_ms=20, jitter_ms=5, client="hub"),
         load=sync_and_api(),
         stays_quiet={"DatabaseConnectionPoolExhausted", "SyncLatencyHigh"},
+        health={},
+        clients=UNHARMED,
     ),
     # --- PostgreSQL itself, and what is in it ---
     Drill(
@@ -89,6 +99,10 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL is paused",
@@ -96,6 +110,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
     ),
     Drill(
         "a long lock on the items",
@@ -103,6 +119,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients={"SyncUser": Failing(at_least=0.5)},
     ),
     # --- Redis: what it holds may be lost ---
     Drill(
@@ -110,12 +128,16 @@ DRILLS = [
         fault=Refuse("redis", client="hub"),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate"},
+        health={"redis": False},
+        clients=UNHARMED,
     ),
     Drill(
         "Redis falls silent",
         fault=BlackHole("redis", client="hub"),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate"},
+        health={"redis": False},
+        clients=UNHARMED,
     ),
     # --- the upstream APIs ---
     Drill(
@@ -124,6 +146,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
+        health={"github_api": False},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API answers 5xx to half the requests",
@@ -134,7 +159,7 @@ DRILLS = [
         stays_quiet={"SyncLatencyHigh"},
         # What the check says is a matter of chance, as every request is.
         health={"github_api": None},
-        clients={"SyncUser": Failing(0.2, 0.95), "ApiUser": Failing(at_most=0.01)},
+        clients=SOME_SYNCS_HARMED,
         logs=SYNC_FAILED,
         blames=Span("hub", "GET*"),
     ),
@@ -145,12 +170,17 @@ DRILLS = [
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         may_fire={"NoSuccessfulSyncs"},
+        health={"github_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API fails five times, and retries get through",
         fault=HttpFailFirst("github", 5),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate", "UpstreamUnavailable"},
+        health={},
+        clients=UNHARMED,
     ),
     Drill(
         "GitHub API breaks off its answers",
@@ -158,6 +188,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
+        health={"github_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API hangs",
@@ -166,6 +199,9 @@ DRILLS = [
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         may_fire={"SyncLatencyHigh"},
+        health={"github_api": False},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
         operation_s=10.0,
     ),
     Drill(
@@ -183,6 +219,8 @@ DRILLS = [
         fault=HttpSlow("ai-studio", delay_s=2.0, quantile=0.95),
         load=sync_and_api(),
         stays_quiet={"SyncLatencyHigh", "HighErrorRate"},
+        health={},
+        clients=UNHARMED,
         operation_s=2.0,
     ),
     Drill(
@@ -191,6 +229,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+        health={"ai_studio_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "AI Studio API answers in another schema",
@@ -198,6 +239,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+        health={"ai_studio_api": None},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     # --- the hub ---
     Drill(
@@ -215,6 +259,7 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
     ),
     Drill(
         "the hub runs out of memory",
@@ -222,6 +267,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
+        clients=HARMED,
     ),
     Drill(
         "the hub is cut off from all that it needs",
@@ -229,6 +276,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"DatabaseConnectionPoolExhausted", "HighErrorRate", "NoSuccessfulSyncs"},
         stays_quiet={"APIUnavailable"},
+        health=dict.fromkeys(("database", "redis", "github_api", "ai_studio_api"), False),
+        clients=HARMED,
     ),
 ]
 
