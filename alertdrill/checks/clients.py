@@ -50,7 +50,10 @@ def judged(user: str, tally: Tally, wanted: Failing) -> Finding | None:
     if wanted == WHATEVER:
         return None
     if not tally.requests:
-        return Finding(Reason.NO_DATA, f"no request of {user} finished under the fault")
+        return Finding(
+            Reason.NO_DATA,
+            f"no request of {user} finished under the fault, so nobody knows how many fail",
+        )
     share = tally.failed / tally.requests
     saw = (
         f"{tally.failed} of {tally.requests} requests of {user} failed under the fault "

@@ -23,7 +23,7 @@ class Logs(Check):
     id = "logs"
 
     def __init__(self) -> None:
-        self._seen = "no line expected"
+        self._seen = ""
 
     def under_fault(self, view: View) -> list[Finding]:
         target = view.bench.config.target.component

@@ -16,6 +16,7 @@ from alertdrill.checks.traces import TraceBlame
 from alertdrill.config import Config
 from alertdrill.drill import Drill
 from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.faults.nothing import Nothing
 from alertdrill.premises import reason_of
 from alertdrill.verdict import Finding, Verdict
 
@@ -32,7 +33,8 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
         checks.append(Agreement(slis))
     if config.promises is not None:
         checks.append(Promises(config.load_promises()))
-    checks.append(Logs())
+    if drill.logs is not None or isinstance(drill.fault, Nothing):
+        checks.append(Logs())
     if drill.blames is not None and config.traces is not None:
         checks.append(TraceBlame(config.traces, drill.blames))
     return checks
@@ -41,9 +43,9 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
 def refuse_unaskable(drill: Drill, config: Config) -> None:
     """Raise UsageError when ``drill`` expects what the project doesn't say how to look at."""
     file, line = drill.declared_at
-    for asked, section in ((drill.health, config.health), (drill.blames, config.traces)):
-        if asked is not None and section is None:
-            name = "health" if asked is drill.health else "traces"
+    needs = (("health", drill.health, config.health), ("traces", drill.blames, config.traces))
+    for name, expected, section in needs:
+        if expected is not None and section is None:
             raise UsageError(
                 f"{drill.title!r} expects something of {name}, and alertdrill.toml has no [{name}]",
                 file=file,
