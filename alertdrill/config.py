@@ -9,10 +9,11 @@ import importlib
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from promql_parser import VectorSelector
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,8 +24,10 @@ from pydantic import (
 )
 
 from alertdrill.errors import UsageError
+from alertdrill.rules import promql
 from alertdrill.rules.durations import parse_ms
 from alertdrill.stack.component import StackSpec
+from alertdrill.stack.target import Target as Stack
 
 FILE_NAME = "alertdrill.toml"
 
@@ -137,6 +140,50 @@ class FaultNote(_Strict):
     unnoticed: _Sentence
 
 
+class HealthPage(_Strict):
+    """Where the system says how it is: a JSON document whose member ``checks`` maps what was
+    looked at to true or false. ``within_s``: so soon after it is asked for, in real seconds, it
+    must say what a drill expects."""
+
+    component: str
+    port: str = "http"
+    path: str = "/health"
+    checks: str = "checks"
+    within_s: float = Field(default=5.0, gt=0, le=600)
+
+
+class Sli(_Strict):
+    """A service level indicator: ``total`` and ``bad`` select the counters of what the user class
+    ``user`` asks for, each request counted once; ``objective`` is the share that must be good."""
+
+    name: str
+    user: str
+    total: str
+    bad: str
+    objective: float = Field(gt=0, lt=1)
+
+    @field_validator("total", "bad")
+    @classmethod
+    def _is_a_selector(cls, text: str) -> str:
+        if not isinstance(promql.parse(text), VectorSelector):
+            raise ValueError("expected a selector of counters, such as requests_total{code='500'}")
+        return text
+
+
+class Promises(_Strict):
+    """``applied``: ``module:function`` of the project; called with the stack and idempotency
+    keys, it says how often the write under each of them stands in the database."""
+
+    applied: str = Field(pattern=r"^[\w.]+:\w+$")
+
+
+class TraceStore(_Strict):
+    """The component whose query API is Jaeger's."""
+
+    component: str
+    port: str = "http"
+
+
 class Config(_Strict):
     """The whole file. ``faults`` are called as in ``verdict.json``: ``latency(redis)``."""
 
@@ -149,6 +196,10 @@ class Config(_Strict):
     alerts: dict[str, AlertExpectation] = {}
     faults: dict[str, FaultNote] = {}
     foreign: Foreign = Foreign()
+    health: HealthPage | None = None
+    slis: tuple[Sli, ...] = ()
+    promises: Promises | None = None
+    traces: TraceStore | None = None
     root: Path = Field(default=Path(), exclude=True)
 
     def path(self, relative: Path) -> Path:
@@ -249,16 +300,27 @@ class Config(_Strict):
 
     def load_stack(self) -> StackSpec:
         """Import the declared stack. Raises UsageError when there is none."""
-        module_name, _, attribute = self.stack.partition(":")
-        if str(self.root) not in sys.path:
-            sys.path.insert(0, str(self.root))
-        try:
-            spec = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise _at(self.root / FILE_NAME, ("stack",), f"{self.stack!r}: {error}") from error
+        spec = self._imported(self.stack, ("stack",))
         if not isinstance(spec, StackSpec):
             raise _at(self.root / FILE_NAME, ("stack",), f"{self.stack!r} is not a StackSpec")
         return spec
+
+    def load_promises(self) -> Callable[[Stack, Collection[str]], Mapping[str, int]]:
+        """Import the function of ``[promises]``. Raises UsageError when there is none."""
+        name = "" if self.promises is None else self.promises.applied
+        found = self._imported(name, ("promises", "applied"))
+        if not callable(found):
+            raise _at(self.root / FILE_NAME, ("promises", "applied"), f"{name!r} is no function")
+        return found  # type: ignore[no-any-return]
+
+    def _imported(self, reference: str, key: tuple[str, ...]) -> Any:
+        module_name, _, attribute = reference.partition(":")
+        if str(self.root) not in sys.path:
+            sys.path.insert(0, str(self.root))
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise _at(self.root / FILE_NAME, key, f"{reference!r}: {error}") from error
 
 
 def find_root(start: Path) -> Path:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from alertdrill.checks.expected import Failing, HealthExpected, LogLine, Span
+from alertdrill.errors import UsageError
 from alertdrill.faults.contract import Fault
 from alertdrill.load.plan import Load
 from alertdrill.verdict import Finding, Verdict
@@ -34,6 +36,12 @@ class Drill:
                      one here says that this drill is about its silence
     ``spares_users`` the fault is of the monitoring alone: no request of the load meets it, and
                      none may fail
+    ``health``       what the health document says under the fault; None: nothing is asserted
+    ``clients``      by user class, the share of requests that fails under the fault
+    ``logs``         a line that must be logged under the fault
+    ``blames``       the span that traces of failed requests must blame
+    ``notifications_at_most``  how often one alert series may be notified as firing to a receiver,
+                     for faults that come and go
     ``operation_s``  how long the slowed operation lasts, in real seconds: a histogram shows it
                      only when it ends, so this is added to every deadline
     """
@@ -47,6 +55,11 @@ class Drill:
     stays_quiet: frozenset[str] = frozenset()
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     spares_users: bool = False
+    health: HealthExpected | None = None
+    clients: Mapping[str, Failing] = field(default_factory=dict)
+    logs: LogLine | None = None
+    blames: Span | None = None
+    notifications_at_most: int | None = None
     operation_s: float = 0.0
     declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
 
@@ -54,6 +67,15 @@ class Drill:
         for name in ("fires", "inhibited", "may_fire", "stays_quiet"):
             names: Iterable[str] = getattr(self, name)
             object.__setattr__(self, name, frozenset(names))
+        strangers = sorted(self.clients.keys() - self.load.rates.keys())
+        if strangers:
+            file, line = self.declared_at
+            raise UsageError(
+                f"{self.title!r} expects something of {', '.join(strangers)}, which its load has "
+                f"not; it has {', '.join(sorted(self.load.rates))}",
+                file=file,
+                line=line,
+            )
 
     def __str__(self) -> str:
         return self.title
@@ -83,12 +105,14 @@ class Traffic:
 class AlertOutcome:
     """What became of one alert. Times are seconds from injection; None: it didn't happen.
 
+    ``signal_s`` is when its expression was first true, at the resolution of scrapes;
     ``resolved_s`` is when the resolved notification arrived; ``deadline_s`` and
     ``resolve_deadline_s`` (counted from healing) are the times allowed for both notifications.
     """
 
     name: str
     expected: str
+    signal_s: float | None = None
     pending_s: float | None = None
     firing_s: float | None = None
     notified_s: float | None = None
@@ -105,7 +129,9 @@ class DrillResult:
     """The verdict of one drill and all that led to it.
 
     ``heal_s`` is when healing began and ``healed_s`` when it was proven, in seconds from
-    injection; a killed container needs the time between them to boot. ``set_aside`` are the
+    injection; a killed container needs the time between them to boot. ``recovered_s`` is how
+    long after ``healed_s`` clients were served as before. ``checks`` say what was measured beside
+    the alerts. ``set_aside`` are the
     findings of earlier attempts, which the machine was too slow for.
     """
 
@@ -119,6 +145,8 @@ class DrillResult:
     healed_s: float | None
     wall_s: float
     stack: str
+    recovered_s: float | None = None
+    checks: tuple[Mapping[str, Any], ...] = ()
     set_aside: tuple[Finding, ...] = ()
 
     @property
@@ -147,8 +175,10 @@ class DrillResult:
             "set_aside": [finding.document() for finding in self.set_aside],
             "traffic": asdict(self.traffic),
             "alerts": [asdict(alert) for alert in self.alerts],
+            "checks": [dict(check) for check in self.checks],
             "heal_s": self.heal_s,
             "healed_s": self.healed_s,
+            "recovered_s": self.recovered_s,
             "wall_s": self.wall_s,
             "stack": self.stack,
         }

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from alertdrill import heartbeat, steady
 from alertdrill.bench import Bench
+from alertdrill.checks.contract import View
+from alertdrill.checks.panel import Panel, checks_of
 from alertdrill.drill import Drill, DrillResult, Traffic
 from alertdrill.errors import (
     AlertdrillError,
@@ -21,7 +23,7 @@ from alertdrill.faults.world import World, survey
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
 from alertdrill.premises import SLOWNESS, reason_of, standing
-from alertdrill.rules.deadline import hears_itself, recorded_windows, window_s
+from alertdrill.rules.deadline import hears_itself, recorded_windows, scrape_s, window_s
 from alertdrill.shield import signals_deferred, undone
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
@@ -83,11 +85,17 @@ class _Experiment:
     findings: list[Finding] = field(default_factory=list)
     cases: list[AlertCase] = field(default_factory=list)
     traffic: Traffic = field(default_factory=Traffic)
+    begun: float = 0.0
     injected: float | None = None
     healing: float | None = None
     healed: float | None = None
+    recovered: float | None = None
     baseline_s: float = 0.0
     world: World | None = None
+    signals: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.panel = Panel(checks_of(self.drill, self.bench.config))
 
     @property
     def is_control(self) -> bool:
@@ -111,7 +119,7 @@ class _Experiment:
     # --- the seven steps -------------------------------------------------------------------
 
     def run(self) -> DrillResult:
-        begun = time.monotonic()
+        begun = self.begun = time.monotonic()
         self._log("begun", fault=self.drill.fault.name)
         try:
             # First of all: while it starts, the preconditions are looked at.
@@ -120,7 +128,7 @@ class _Experiment:
             with self._watch() as watch:
                 self._baseline(watch, load)
                 self._break_observe_heal(watch, load)
-                self._prove_clean(load)
+                self._prove_clean(watch, load)
                 for case in self.cases:
                     self.findings += case.findings_of_deliveries()
                 stopped = heartbeat.findings(
@@ -147,11 +155,17 @@ class _Experiment:
             fault=self.drill.fault.name,
             findings=tuple(findings),
             traffic=self.traffic,
-            alerts=tuple(c.outcome() for c in self.cases if _is_of_interest(c)),
-            heal_s=self._since_injection(self.healing),
-            healed_s=self._since_injection(self.healed),
+            alerts=tuple(
+                replace(c.outcome(), signal_s=self.signals.get(c.alert))
+                for c in self.cases
+                if _is_of_interest(c)
+            ),
+            heal_s=self._since(self.injected, self.healing),
+            healed_s=self._since(self.injected, self.healed),
             wall_s=round(time.monotonic() - begun, 2),
             stack=self.bench.stack.run_id,
+            recovered_s=self._since(self.healed, self.recovered),
+            checks=tuple(self.panel.documents()),
         )
 
     def _precondition(self) -> None:
@@ -254,6 +268,7 @@ class _Experiment:
             self._judge(load, before)
             if not heartbeat.silenced(self.drill, self.bench):
                 self._judge_deliveries(failures)
+            self.findings += self.panel.under_fault(self._view(watch, load))
 
         def heal() -> None:
             self._heal()
@@ -359,7 +374,7 @@ class _Experiment:
         self.healed = self.bench.whole_since = time.monotonic()
         self._log("healed", at=self.healed, seen=seen)
 
-    def _prove_clean(self, load: LoadSession) -> None:
+    def _prove_clean(self, watch: AlertWatch, load: LoadSession) -> None:
         """Alerts resolve and say so, nothing is left, and the steady state is back."""
         if self.healed is None:
             return
@@ -381,6 +396,8 @@ class _Experiment:
         for case in self.cases:
             self.findings += case.findings_after_heal(healed, now)
         self._steady_again(load)
+        self.findings += self.panel.after(self._view(watch, load))
+        self._date_signals()
         assert self.world is not None
         left = self.world.changes(survey(self.bench.stack))
         if left:
@@ -404,7 +421,9 @@ class _Experiment:
                 )
             )
         else:
-            self._log("steady again")
+            assert self.healed is not None
+            self.recovered = steady.recovered_at(self.drill, load, self.healed)
+            self._log("steady again", at=self.recovered)
 
     # --- pieces ----------------------------------------------------------------------------
 
@@ -412,6 +431,31 @@ class _Experiment:
     def _injected_at(self) -> float:
         assert self.injected is not None
         return self.injected
+
+    def _view(self, watch: AlertWatch, load: LoadSession) -> View:
+        return View(
+            drill=self.drill,
+            bench=self.bench,
+            load=load,
+            watch=watch,
+            begun=self.begun,
+            injected=self._injected_at,
+        )
+
+    def _date_signals(self) -> None:
+        """When the expression of each alert was first true: the data said it, and no rule yet."""
+        injected = self._injected_at
+        for case in self.cases:
+            pending = case.outcome().pending_s
+            if pending is None:
+                continue
+            rule = self.bench.monitoring.alerts[case.alert]
+            since = unix_of(injected)
+            true_at = self.bench.metrics.first_true(
+                rule.expr, since, since + pending, scrape_s(rule, self.bench.monitoring)
+            )
+            seen_s = pending if true_at is None else true_at - since
+            self.signals[case.alert] = round(min(pending, seen_s), 2)
 
     def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
         role = role_of(self.drill, alert)
@@ -522,8 +566,8 @@ class _Experiment:
     def _breaks_prometheus(self) -> bool:
         return "prometheus" in self.drill.fault.breaks
 
-    def _since_injection(self, at: float | None) -> float | None:
-        return None if at is None else round(at - self._injected_at, 2)
+    def _since(self, earlier: float | None, later: float | None) -> float | None:
+        return None if earlier is None or later is None else round(later - earlier, 2)
 
     def _on_event(self, event: Transition | Suppression | Notification) -> None:
         match event:

@@ -24,6 +24,10 @@ ABSENCES = frozenset(
         Reason.ALERT_NOT_NOTIFIED,
         Reason.ALERT_DID_NOT_HOLD,
         Reason.NOT_INHIBITED,
+        Reason.HEALTH_DID_NOT_TELL,
+        Reason.CLIENTS_UNHARMED,
+        Reason.LOG_MISSING,
+        Reason.SPAN_MISSING,
     }
 )
 # What lost scrapes and missed evaluations can bring about in a system that is well.
@@ -38,6 +42,12 @@ SLOWNESS = frozenset(
         Reason.HEARTBEAT_STOPPED,
         Reason.TARGET_DOWN,
         Reason.STEADY_STATE_LOST,
+        Reason.HEALTH_COMPLAINS,
+        Reason.CLIENTS_HARMED,
+        # A generator that starves writes answers down late, so they fall behind a scrape.
+        Reason.METRICS_DISAGREE,
+        Reason.ERROR_LOGGED,
+        Reason.NOTIFICATION_STORM,
         Reason.LOAD_INVALID,
         Reason.NO_DATA,
     }

@@ -30,6 +30,7 @@ from alertdrill.assemble import (
     resolve_images,
 )
 from alertdrill.bench import Bench
+from alertdrill.checks.panel import refuse_unaskable
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.durations import Durations
@@ -196,6 +197,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
         for drill in drills:
             refuse_unknown_alerts(drill, known)
+            refuse_unaskable(drill, session.config)
             for alert in sorted(drill.fires):
                 session.config.expectation(alert)
     except UsageError as error:

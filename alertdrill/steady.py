@@ -71,6 +71,23 @@ def unsteady(drill: Drill, load: LoadSession, since: float) -> str | None:
     return None
 
 
+def recovered_at(drill: Drill, load: LoadSession, healed: float) -> float:
+    """The first moment from ``healed`` on from which clients were served as in the steady state.
+
+    Of no use before they are.
+    """
+    requests = load.requests(healed)
+    failed = sum(not one.ok for one in requests)
+    at = healed
+    for seen, one in enumerate(requests):
+        if failed <= STEADY_FAILED_RATIO * (len(requests) - seen):
+            break
+        failed -= not one.ok
+        at = one.end
+    first_served = {one.user: one.end for one in reversed(requests) if one.ok and one.end > at}
+    return max([at, *(first_served.get(user, healed) for user in drill.load.rates)])
+
+
 def failed_deliveries(bench: Bench) -> dict[str, float]:
     """Deliveries that failed so far, by the metric that counts them, where it is scraped."""
     values = {name: bench.metrics.value(f"sum({name})") for name in FAILED_DELIVERIES}

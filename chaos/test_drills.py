@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from alertdrill.checks.expected import Failing, LogLine, Span
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.faults.container import Kill, Pause
 from alertdrill.faults.database import LongLock
@@ -27,6 +28,14 @@ from alertdrill.verdict import Verdict
 from chaos.telemetry import TELEMETRY
 from loadtests import sync_and_api
 
+# What clients see: next to nothing works, or nothing fails.
+HARMED = {"SyncUser": Failing(at_least=0.9), "ApiUser": Failing(at_least=0.9)}
+UNHARMED = {"SyncUser": Failing(at_most=0.01), "ApiUser": Failing(at_most=0.01)}
+ONLY_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.9)}
+SOME_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.2)}
+
+SYNC_FAILED = LogLine("ERROR", "sync_failed", joins_trace=True)
+
 DRILLS = [
     Drill(
         "no fault",
@@ -41,6 +50,10 @@ DRILLS = [
         fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL resets connections",
@@ -49,6 +62,10 @@ DRILLS = [
         fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL falls silent",
@@ -60,6 +77,8 @@ DRILLS = [
         },
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
     ),
     Drill(
         "PostgreSQL is slow until the pool is full",
@@ -68,6 +87,8 @@ DRILLS = [
         fires={"DatabaseConnectionPoolExhausted", "ApiLatencyHigh"},
         may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh", "ApiErrorRateHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients={"ApiUser": Failing(at_least=0.05)},
         operation_s=7.0,
     ),
     Drill(
@@ -75,6 +96,8 @@ DRILLS = [
         fault=Latency("postgres", latency_ms=20, jitter_ms=5, client="hub"),
         load=sync_and_api(),
         stays_quiet={"DatabaseConnectionPoolExhausted", "SyncLatencyHigh"},
+        health={},
+        clients=UNHARMED,
     ),
     # --- PostgreSQL itself, and what is in it ---
     Drill(
@@ -84,6 +107,10 @@ DRILLS = [
         fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "db.*"),
     ),
     Drill(
         "PostgreSQL is paused",
@@ -95,6 +122,8 @@ DRILLS = [
         },
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients=HARMED,
     ),
     Drill(
         "a long lock on the items",
@@ -106,6 +135,8 @@ DRILLS = [
         },
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients={"SyncUser": Failing(at_least=0.5)},
     ),
     # --- Redis: what it holds may be lost ---
     Drill(
@@ -113,12 +144,16 @@ DRILLS = [
         fault=Refuse("redis", client="hub"),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate"},
+        health={"redis": False},
+        clients=UNHARMED,
     ),
     Drill(
         "Redis falls silent",
         fault=BlackHole("redis", client="hub"),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate"},
+        health={"redis": False},
+        clients=UNHARMED,
     ),
     # --- the upstream APIs ---
     Drill(
@@ -127,6 +162,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
+        health={"github_api": False},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API answers 5xx to half the requests",
@@ -135,6 +173,11 @@ DRILLS = [
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         stays_quiet={"SyncLatencyHigh"},
+        # What the check says is a matter of chance, as every request is.
+        health={"github_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
+        blames=Span("hub", "GET*"),
     ),
     Drill(
         "GitHub API limits the rate",
@@ -143,12 +186,17 @@ DRILLS = [
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         may_fire={"NoSuccessfulSyncs"},
+        health={"github_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API fails five times, and retries get through",
         fault=HttpFailFirst("github", 5),
         load=sync_and_api(),
         stays_quiet={"HighErrorRate", "UpstreamUnavailable"},
+        health={},
+        clients=UNHARMED,
     ),
     Drill(
         "GitHub API breaks off its answers",
@@ -156,6 +204,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
+        health={"github_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "GitHub API hangs",
@@ -164,6 +215,9 @@ DRILLS = [
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "github"}},
         may_fire={"SyncLatencyHigh"},
+        health={"github_api": False},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
         operation_s=10.0,
     ),
     Drill(
@@ -172,6 +226,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"SyncLatencyHigh"},
         stays_quiet={"HighErrorRate"},
+        health={"ai_studio_api": False},
+        clients=UNHARMED,
         operation_s=7.0,
     ),
     Drill(
@@ -179,6 +235,8 @@ DRILLS = [
         fault=HttpSlow("ai-studio", delay_s=2.0, quantile=0.95),
         load=sync_and_api(),
         stays_quiet={"SyncLatencyHigh", "HighErrorRate"},
+        health={},
+        clients=UNHARMED,
         operation_s=2.0,
     ),
     Drill(
@@ -187,6 +245,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+        health={"ai_studio_api": None},
+        clients=SOME_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     Drill(
         "AI Studio API answers in another schema",
@@ -194,6 +255,9 @@ DRILLS = [
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+        health={"ai_studio_api": None},
+        clients=ONLY_SYNCS_HARMED,
+        logs=SYNC_FAILED,
     ),
     # --- the hub ---
     Drill(
@@ -202,6 +266,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
+        clients=HARMED,
     ),
     Drill(
         "the hub is paused",
@@ -209,6 +275,7 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
     ),
     Drill(
         "the hub runs out of memory",
@@ -216,6 +283,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
+        health="unreachable",
+        clients=HARMED,
     ),
     Drill(
         "the hub is cut off from all that it needs",
@@ -227,6 +296,8 @@ DRILLS = [
         },
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
+        health=dict.fromkeys(("database", "redis", "github_api", "ai_studio_api"), False),
+        clients=HARMED,
     ),
 ]
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 from locust import task
 
 from alertdrill.load.users import Exchange, PacedHttpUser
+from fixtures.keys import deletion_of
 
 ITEMS = "/api/v1/items"
 ITEM = "/api/v1/items/<item_id>"
@@ -45,9 +46,9 @@ class ApiUser(PacedHttpUser):
     """Reads items and the state of synchronisation; writes only items that it created."""
 
     rate = 20.0
-    # Own items that no request is about at the moment: whoever uses one takes it out, so that
-    # no update meets a deletion.
-    idle: ClassVar[deque[int]] = deque()
+    # Own items (id and key) that no request is about at the moment: whoever uses one takes it
+    # out, so that no update meets a deletion.
+    idle: ClassVar[deque[tuple[int, str]]] = deque()
 
     MIX: ClassVar[dict[str, int]] = {
         "list_items": 30,
@@ -80,23 +81,24 @@ class ApiUser(PacedHttpUser):
 
     def create_item(self) -> None:
         key = f"load/{uuid.uuid4()}"
-        made = self.call("POST", ITEMS, route=ITEMS, body={"key": key, **self._content()})
+        made = self.call("POST", ITEMS, route=ITEMS, body={"key": key, **self._content()}, key=key)
         if made.ok:
-            self.idle.append(made.document["id"])
+            self.idle.append((made.document["id"], key))
 
     def get_item(self) -> None:
-        item = self.idle.popleft()
-        self._keep(item, self.call("GET", f"{ITEMS}/{item}", route=ITEM))
+        item = number, _ = self.idle.popleft()
+        self._keep(item, self.call("GET", f"{ITEMS}/{number}", route=ITEM))
 
     def update_item(self) -> None:
-        item = self.idle.popleft()
-        self._keep(item, self.call("PUT", f"{ITEMS}/{item}", route=ITEM, body=self._content()))
+        item = number, _ = self.idle.popleft()
+        self._keep(item, self.call("PUT", f"{ITEMS}/{number}", route=ITEM, body=self._content()))
 
     def delete_item(self) -> None:
         # Whatever the answer: the item may be gone, so nobody may rely on it.
-        self.call("DELETE", f"{ITEMS}/{self.idle.popleft()}", route=ITEM)
+        number, key = self.idle.popleft()
+        self.call("DELETE", f"{ITEMS}/{number}", route=ITEM, key=deletion_of(key))
 
-    def _keep(self, item: int, exchange: Exchange) -> None:
+    def _keep(self, item: tuple[int, str], exchange: Exchange) -> None:
         # An item that is missing was reported as a failure once; that is enough.
         if exchange.status != 404:
             self.idle.append(item)

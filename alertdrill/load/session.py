@@ -22,7 +22,15 @@ from urllib.parse import urlsplit
 
 from alertdrill.errors import DeadlineExceeded, LoadError, UsageError
 from alertdrill.load.plan import Load
-from alertdrill.load.protocol import OUT_FD, PLAN, SEED, Plan, decode, encode_plan
+from alertdrill.load.protocol import (
+    OUT_FD,
+    PLAN,
+    SEED,
+    Finished,
+    Plan,
+    decode,
+    encode_plan,
+)
 from alertdrill.load.window import (
     SHORTEST_JUDGED_S,
     LoadHealth,
@@ -186,6 +194,11 @@ class LoadSession:
         """Requests that wait now, of user classes none of whose requests ends any more."""
         with self._lock:
             return self._record.stuck(self.load.rates, time.monotonic())
+
+    def requests(self, since: float, until: float | None = None) -> list[Finished]:
+        """As ``since``, one by one in the order of their end."""
+        with self._lock:
+            return self._record.requests(since, _now_if_none(until))
 
     def validity(self, since: float, until: float | None = None) -> LoadHealth:
         """Whether the load kept its plan in a window: the generator lived, its heartbeats came,

@@ -146,9 +146,13 @@ class Record:
             self.broken.append(event)
 
     def window(self, since: float, until: float) -> Window:
+        return Window.of(self.requests(since, until))
+
+    def requests(self, since: float, until: float) -> list[Finished]:
+        """The requests of a window, by their end."""
         first = bisect_left(self.finished, since, key=lambda one: one.end)
         last = bisect_left(self.finished, until, key=lambda one: one.end)
-        return Window.of(self.finished[first:last])
+        return self.finished[first:last]
 
     def counts(self, users: Iterable[str]) -> dict[str, UserCounts]:
         beat = self.heartbeats[-1] if self.heartbeats else None

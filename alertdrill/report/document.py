@@ -65,7 +65,12 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         "checks": checks,
         "coverage": coverage,
         "not_verified": _unique(
-            [*facts.not_verified, *undrilled, *(n for s in stacks for n in s["unseen"])]
+            [
+                *facts.not_verified,
+                *undrilled,
+                *_unasked(drills),
+                *(n for s in stacks for n in s["unseen"]),
+            ]
         ),
     }
     folder.write_verdict(document)
@@ -94,8 +99,10 @@ def _with_missing(
                 "set_aside": [],
                 "traffic": None,
                 "alerts": [],
+                "checks": [],
                 "heal_s": None,
                 "healed_s": None,
+                "recovered_s": None,
                 "wall_s": None,
                 "stack": None,
             }
@@ -114,6 +121,16 @@ def _merged_components(stacks: Iterable[Mapping[str, Any]]) -> list[dict[str, An
             if known is None or row["ready_s"] > known["ready_s"]:
                 merged[row["component"]] = row
     return [merged[name] for name in sorted(merged)]
+
+
+def _unasked(drills: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What drills assert beside their alerts and this run had no means to look at."""
+    return [
+        {"what": f"the {check['id']} that drills expect", "why": check["not_verified"]}
+        for drill in drills
+        for check in drill["checks"]
+        if "not_verified" in check
+    ]
 
 
 def _failed_checks(

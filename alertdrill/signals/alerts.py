@@ -196,6 +196,11 @@ class AlertWatch:
                 if n.alert == alert and n.status == status and n.at >= since
             ]
 
+    def notifications(self, since: float) -> list[Notification]:
+        """Every notification after ``since``, in order of arrival."""
+        with self._checked():
+            return [n for n in self._received if n.at >= since]
+
     def suppression(self, alert: str, since: float) -> Suppression | None:
         """The first time after ``since`` that Alertmanager held ``alert`` back."""
         with self._checked():

@@ -71,6 +71,21 @@ class Metrics:
             for row in rows
         ]
 
+    def first_true(self, promql: str, since: float, until: float, step_s: float) -> float | None:
+        """The first of the moments ``since``, ``since + step_s``, … up to ``until`` (Unix seconds)
+        at which ``promql`` gives any series; None: at none of them. Raises SignalError."""
+        data = self._api.get(
+            "/api/v1/query_range",
+            {
+                "query": promql,
+                "start": f"{since:.3f}",
+                "end": f"{until:.3f}",
+                "step": f"{step_s:.3f}",
+                "timeout": f"{QUERY_TIMEOUT_S}s",
+            },
+        )["data"]
+        return min((float(row["values"][0][0]) for row in data["result"]), default=None)
+
     def _ask(self, promql: str, params: Mapping[str, str] | None = None) -> Any:
         try:
             return self._client.custom_query(promql, params=dict(params or {}))

@@ -17,6 +17,7 @@ class Notification:
     ``at``        monotonic seconds when the receiver got it
     ``receiver``  where it arrived, by the receiver's own path (not by what the sender claims)
     ``status``    firing or resolved
+    ``group``     the key of the Alertmanager group that it was sent for
     """
 
     at: float
@@ -25,6 +26,7 @@ class Notification:
     status: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    group: str = ""
 
 
 class Notifications:
@@ -60,4 +62,5 @@ def _unpack(row: dict[str, Any]) -> Iterator[Notification]:
             status=alert["status"],
             labels=alert["labels"],
             annotations=alert["annotations"],
+            group=row["body"].get("groupKey", ""),
         )

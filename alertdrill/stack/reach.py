@@ -109,6 +109,11 @@ class Reach(ABC):
         with engine_errors(f"{path} can't be written into {component}"):
             self.container(component).put_archive("/", build_transfer_tar(content, path))
 
+    def log(self, component: str, since: float) -> bytes:
+        """What ``component`` printed since a Unix time. Raises StackError."""
+        with engine_errors(f"the log of {component} can't be read"):
+            return bytes(self.container(component).logs(since=float(since)))
+
     def wait_ready(self, component: str) -> float:
         """Wait until ``component`` says that it is ready: the seconds that took.
 

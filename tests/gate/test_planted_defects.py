@@ -162,6 +162,19 @@ DEFECTS = [
         Reason.WRONG_RECEIVER,
     ),
     Defect(
+        "the same people are told twice",
+        REFUSED,
+        (
+            replaced(
+                "alertmanager.yml",
+                "  routes:\n",
+                "  routes:\n    - matchers: ['severity=\"critical\"']\n      receiver: oncall\n"
+                "      continue: true\n",
+            ),
+        ),
+        Reason.NOTIFICATION_STORM,
+    ),
+    Defect(
         "a second address of the receiver is dead",
         REFUSED,
         (

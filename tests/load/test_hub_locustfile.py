@@ -11,6 +11,7 @@ import pytest
 import loadtests
 from alertdrill.load.session import LoadSession
 from alertdrill.wait import eventually
+from fixtures.keys import deletion_of
 
 from .conftest import Server
 
@@ -44,7 +45,15 @@ def test_the_hubs_users_send_what_the_plan_says(server: Server, tmp_path: Path) 
     syncs = [seen for seen in server.manners.seen if seen[1].endswith("/bidirectional")]
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in syncs]
     assert len(set(keys)) == len(keys)
-    assert set(window.acknowledged) <= set(keys)
+    made_keys = {
+        json.loads(body)["key"]
+        for method, path, _, body in server.manners.seen
+        if (method, path) == ("POST", "/api/v1/items")
+    }
+    deletions = {deletion_of(key) for key in made_keys}
+    acknowledged = set(window.acknowledged)
+    assert acknowledged <= {*keys, *made_keys, *deletions}
+    assert all(acknowledged & promised for promised in (set(keys), made_keys, deletions))
     assert json.loads(syncs[0][3]) == {"source": "github"}
     # Items are changed and deleted after they were created, and never after their deletion.
     gone: set[str] = set()

@@ -21,6 +21,7 @@ def drill(identifier: str, verdict: str = "pass", **more: Any) -> dict[str, Any]
         "reason": None,
         "findings": [],
         "alerts": [alert(firing_s=2.0)],
+        "checks": [],
         "heal_s": 9.0,
         **more,
     }

@@ -71,6 +71,7 @@ def alert(**more: Any) -> dict[str, Any]:
     return {
         "name": "High",
         "expected": "fires",
+        "signal_s": 0.5,
         "pending_s": 1.0,
         "firing_s": 4.0,
         "notified_s": 4.5,
@@ -94,6 +95,7 @@ def drill(identifier: str, **more: Any) -> dict[str, Any]:
         "findings": [],
         "traffic": {"requests": 1234, "met_fault": 56, "unit": "refused connections"},
         "alerts": [alert()],
+        "checks": [],
         "heal_s": 6.0,
         "healed_s": 7.0,
         "wall_s": 20.0,
@@ -194,6 +196,7 @@ def test_a_drill_tells_its_findings_and_times(folder: RunFolder) -> None:
     row = page(folder).part(anchor("a", "High"), "tr")
     cells = re.findall(r">([\d.–]+)(?: <small>≤ ([\d.]+)</small>)?<", row)
     assert cells == [
+        ("0.50", ""),
         ("1.00", ""),
         ("4.00", ""),
         ("4.50", "8.00"),
@@ -278,6 +281,21 @@ def test_the_matrix_tells_expected_from_unexpected(folder: RunFolder) -> None:
         ("a--Low", "fired, and should have stayed quiet"),
     ]
     assert matrix.count("never fired") == 2, "Lost and Silent"
+
+
+def test_a_drill_tells_what_was_seen_beside_its_alerts(folder: RunFolder) -> None:
+    lost = {"id": "promises", "verdict": "fail", "reason": "write_lost", "seen": "1 of 9 lost"}
+    unasked = {
+        "id": "traces",
+        "verdict": "unknown",
+        "reason": "not_verified",
+        "seen": "",
+        "not_verified": "no store",
+    }
+    folder.add_drill("a", drill("a", checks=[lost, unasked]))
+    made = page(folder)
+    assert "promises 1 of 9 lost (write_lost)" in made.text
+    assert "the traces that drills expect no store" in made.text
 
 
 def test_stack_checks_and_what_is_not_verified(folder: RunFolder) -> None:

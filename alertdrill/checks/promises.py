@@ -1,0 +1,100 @@
+"""Promises: a write that was acknowledged is kept, and none is applied twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alertdrill.checks.contract import Check, View
+from alertdrill.errors import DeadlineExceeded
+from alertdrill.stack.target import Target
+from alertdrill.verdict import Finding, Reason
+from alertdrill.wait import eventually
+
+Applied = Callable[[Target, Collection[str]], Mapping[str, int]]
+"""Of a project: how often the write under each of the keys stands in its database; a key that
+isn't in the answer was never applied."""
+
+# A write may be on its way while the database is asked: its answer explains what was missing.
+EXPLAINED_S = 3.0
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the writes that clients made under a key."""
+
+    acknowledged: int
+    uncertain: int
+    lost: tuple[str, ...]
+    twice: tuple[str, ...]
+
+
+class Promises(Check):
+    """Looks at the database once the steady state is back, for all writes of the drill."""
+
+    id = "promises"
+
+    def __init__(self, applied: Applied) -> None:
+        self._applied = applied
+        self._kept: Kept | None = None
+
+    def after(self, view: View) -> list[Finding]:
+        def none_broken() -> bool:
+            window = view.load.since(view.begun)
+            keys = (*window.acknowledged, *window.uncertain)
+            times = self._applied(view.bench.stack, keys)
+            self._kept = kept(window.acknowledged, window.uncertain, times)
+            return not self._kept.lost and not self._kept.twice
+
+        try:
+            eventually(none_broken, timeout_s=EXPLAINED_S, what="every write", interval_s=0.5)
+        except DeadlineExceeded:
+            assert self._kept is not None
+            return findings_of(self._kept)
+        return []
+
+    def document(self) -> dict[str, Any]:
+        found = self._kept
+        if found is None:
+            return {"seen": ""}
+        return {
+            "seen": (
+                f"{found.acknowledged} writes acknowledged, {len(found.lost)} of them lost; "
+                f"{found.uncertain} uncertain; {len(found.twice)} applied twice"
+            ),
+            "acknowledged": found.acknowledged,
+            "uncertain": found.uncertain,
+            "lost": list(found.lost),
+            "twice": list(found.twice),
+        }
+
+
+def kept(
+    acknowledged: Collection[str], uncertain: Collection[str], times: Mapping[str, int]
+) -> Kept:
+    """An acknowledged write counts once; one whose answer failed, once or not at all."""
+    return Kept(
+        acknowledged=len(acknowledged),
+        uncertain=len(uncertain),
+        lost=tuple(key for key in acknowledged if times.get(key, 0) == 0),
+        twice=tuple(key for key in (*acknowledged, *uncertain) if times.get(key, 0) > 1),
+    )
+
+
+def findings_of(found: Kept) -> list[Finding]:
+    rows = (
+        (Reason.WRITE_LOST, found.lost, "acknowledged and isn't there"),
+        (Reason.WRITE_TWICE, found.twice, "applied more than once"),
+    )
+    return [
+        Finding(
+            reason,
+            f"{len(keys)} of {found.acknowledged + found.uncertain} writes: {what}: "
+            + ", ".join(keys[:MOST_NAMED])
+            + (", …" if len(keys) > MOST_NAMED else ""),
+        )
+        for reason, keys, what in rows
+        if keys
+    ]
