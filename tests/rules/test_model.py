@@ -80,7 +80,11 @@ BAD_RULES = {
         5,
         "PromQL",
     ),
-    "an unknown function": (RULE + "      - alert: A\n        expr: rat(x)\n", 5, "PromQL"),
+    "another database's PromQL": (
+        RULE + '      - alert: A\n        expr: x{a="b" or c="d"}\n',
+        5,
+        "`or` between matchers",
+    ),
     "an empty expression": (RULE + "      - alert: A\n        expr: ''\n", 5, "empty"),
     "no expression": (RULE + "      - alert: A\n", 4, "needs an expr"),
     "a bad duration": (RULE + "      - alert: A\n        expr: x\n        for: 5\n", 6, "duration"),
@@ -107,6 +111,23 @@ BAD_RULES = {
 def test_a_bad_rule_file_is_refused(write, text, line, words):
     error = refused(load_rules, write(alerts=text) / "alerts.yml")
     assert (error.line, words in str(error)) == (line, True), str(error)
+
+
+def test_a_rule_in_newer_promql_concerns_no_other(write):
+    newer = (
+        "      - alert: New\n        expr: x > 1_000\n      - record: a:b\n        expr: new(x)\n"
+    )
+    folder = write(alerts=RULE + newer + "      - alert: Old\n        expr: x > 1000\n")
+    (group,) = (file := load_rules(folder / "alerts.yml")).groups
+    assert [rule.name for rule in group.rules] == ["New", "a:b", "Old"]
+    assert [(rule.name, rule.is_alert, rule.line) for rule in file.unread] == [
+        ("New", True, 4),
+        ("a:b", False, 6),
+    ]
+    paths = folder / "prometheus.yml", folder / "alertmanager.yml"
+    error = refused(lambda _: load_monitoring(*paths), folder)
+    assert (error.line, "not understood here" in str(error)) == (4, True), str(error)
+    assert list(load_monitoring(*paths, may_have_unread=True).alerts) == ["Old"]
 
 
 def test_a_missing_file_is_refused(tmp_path):

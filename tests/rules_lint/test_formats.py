@@ -191,6 +191,14 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert _run(str(rules), "--fail-on", "warning")[0] == 1
     rules.write_text(GOOD.replace("== 0", "< 0"))
     assert _run(str(rules), "--fail-on", "error")[0] == 1
+    newer = GOOD.replace("== 0", "> 1_000")
+    rules.write_text(newer)
+    assert _run(str(rules))[0] == 3
+    assert _run(str(rules), "--fail-on", "warning")[0] == 1
+    rules.write_text(newer + GOOD.split("rules:\n")[1].replace("== 0", "< 0"))
+    assert _run(str(rules))[0] == 1
+    rules.write_text("# alertdrill: ignore AD108 because promtool accepts it\n" + newer)
+    assert _run(str(rules))[0] == 0
     assert _run(str(rules), "--format", "xml")[0] == 2
     assert _run()[0] == 2
 

@@ -282,6 +282,42 @@ def test_the_command_judges_by_tests_by_replays_and_by_both(
     assert {**again, "seconds": 0} == {**alone, "seconds": 0}
 
 
+@pytest.mark.docker
+@pytest.mark.parametrize("expr", ["up > 1_000", "nonsense(up)"])
+def test_a_rule_in_newer_promql_concerns_no_other(
+    expr, write, folder, monkeypatch, tmp_path, capsys
+):
+    rules = write("rules.yml", f"{DOWN}      - alert: New\n        expr: {expr}\n")
+    write("down.test.yml", TEST)
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    table = write("expect.yml", DOWN_TABLE.replace("[Down]", "[Down, New]"))
+
+    def run(fail_under: float | None) -> int:
+        return run_mutation(
+            [rules],
+            [str(tmp_path / "*.test.yml")],
+            recorded=_recorded([rules], folder, table, None),
+            fail_under=fail_under,
+            output=Format.JSON,
+            badge=None,
+            resume=True,
+            workers=2,
+        )
+
+    if "nonsense" in expr:
+        with pytest.raises(UsageError, match="New: not PromQL, says promtool"):
+            run(None)
+        return
+    assert run(None) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["killed"] > 5
+    assert [one["rule"] for one in document["files"][0]["not_mutated"]] == ["New"]
+    assert "promtool accepts it" in printed.err
+    assert "New can't be judged by replay" in printed.err
+    assert run(0) == 3
+
+
 def test_segments_and_table_need_one_another():
     with pytest.raises(UsageError, match="--segments alone"):
         _recorded([], Path("x"), None, None)

@@ -512,6 +512,28 @@ def test_what_cannot_be_judged_is_unknown(answered, tmp_path):
     }
 
 
+def test_a_rule_in_newer_promql_concerns_no_other(answered, tmp_path):
+    path = tmp_path / "r.yml"
+    path.write_text(
+        alert_rules(
+            "{alert: New, expr: 'up > 1_000'}",
+            "{record: 'new:up', expr: 'up > 1_000'}",
+            "{alert: ReadsNew, expr: 'new:up == 0'}",
+            "{alert: Sound, expr: 'up == 0', for: 2m}",
+        )
+    )
+    found = answered(
+        expectation("errors", fires=frozenset({"New"})), rules=RuleSet((load_rules(path),), 30.0)
+    )
+    assert {key[0]: expected_of(one) for key, one in found.items()} == {
+        "New": (Verdict.UNKNOWN, "not_understood"),
+        "ReadsNew": (Verdict.UNKNOWN, "not_understood"),
+        "Sound": (Verdict.PASS, None),
+    }
+    assert found["New", "errors", False].expected == "fires"
+    assert "promtool accepts it" in found["New", "errors", False].message
+
+
 def test_a_window_of_a_day_and_one_of_minutes(answered, tmp_path):
     path = tmp_path / "r.yml"
     path.write_text(

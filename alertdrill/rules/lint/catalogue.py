@@ -23,7 +23,8 @@ alertdrill rules check PATH... [--prometheus FILE] [--alertmanager FILE] [--metr
 
 Each finding is one line, `file:line:col severity code message`, below it what to do. An error
 means that something does not do what it says; a warning, that it probably doesn't, or that only
-a person can tell. Exit codes: 0 clean, 1 findings, 2 wrong usage.
+a person can tell. Exit codes: 0 clean, 1 findings, 3 a rule that could
+not be judged ([AD108](#ad108)), 2 wrong usage.
 
 A path is a rule file, a prometheus.yml, an alertmanager.yml, or a folder that holds some: what a
 file is, is seen from its top-level keys. The rules of the Prometheus operator (`kind:

@@ -208,49 +208,34 @@ def _check_recording(entries: Mapping[str, Entry], name: Text | None) -> None:
 
 # --- expressions ---------------------------------------------------------------------------
 
-# What Prometheus learnt after the parser: durations that are computed, modifiers of ranges and
-# of matching. Seeing one of these words, the parser's refusal proves nothing.
-_NEWER_WORDS = ("anchored", "smoothed", "fill", "fill_left", "fill_right", "offset", "@")
-_IN_BRACKETS = "unexpected character inside brackets"
-_UNKNOWN_FUNCTION = "unknown function"
-
 
 def _parse(expr: Text, found: RuleFile) -> tuple[Expr | None, tuple[Visit, ...]]:
     text, source = expr.value, expr.source
     try:
         tree = promql.parse(text)
         return tree, tuple(_walk(tree, ()))
-    except (promql.TooDeep, RecursionError) as error:
-        found.unparsed.append(Unparsed(expr, str(error)))
+    except RecursionError:
+        found.unparsed.append(Unparsed(expr, "it is nested too deeply to be judged here"))
         return None, ()
     except ValueError as error:
-        words = str(error).splitlines()[0] if str(error) else "no PromQL"
+        words, may_be_newer = str(error), isinstance(error, promql.NotUnderstood)
     if "{{" in text or "{%" in text:
         source.note(
             "AD103",
             "the expression is a template: render the file first",
             expr.spot("{{" if "{{" in text else "{%"),
         )
-    elif "$" in text and (_IN_BRACKETS in words or "$" in words):
+    elif "$" in text and (promql.IN_BRACKETS in words or "$" in words):
         source.note(
             "AD107",
             f"not PromQL: {words}; variables of Grafana mean nothing to Prometheus",
             expr.spot("$"),
         )
-    elif _may_be_newer(text, words):
+    elif may_be_newer:
         found.unparsed.append(Unparsed(expr, words))
     else:
         source.note("AD107", f"not PromQL: {words}", expr.spot())
     return None, ()
-
-
-def _may_be_newer(text: str, words: str) -> bool:
-    if _UNKNOWN_FUNCTION in words or _IN_BRACKETS in words:
-        return True
-    if words != "invalid promql query":
-        return False
-    tokens = "".join(char if char.isalnum() or char in "_@" else " " for char in text).split()
-    return any(word in tokens for word in _NEWER_WORDS) or "@" in text
 
 
 def _walk(expr: Expr, above: tuple[Expr, ...]) -> Iterator[Visit]:

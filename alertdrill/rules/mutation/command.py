@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.model import load_rules
 from alertdrill.rules.mutation.by_promtool import PromtoolKiller
 from alertdrill.rules.mutation.by_replay import Recorded, open_replays, read_recorded
 from alertdrill.rules.mutation.engine import Judged, Tell, judge
@@ -26,6 +27,7 @@ from alertdrill.rules.mutation.store import OutcomeStore
 from alertdrill.rules.project import cache_folder, promtool
 from alertdrill.rules.project import prometheus as find_prometheus
 from alertdrill.rules.promtool import FileResult, Promtool, open_promtool, run_in_batches
+from alertdrill.rules.second_opinion import unread_rules
 from alertdrill.rules.testing.document import TestFile, read_test_file, yaml_files
 from alertdrill.verdict import Verdict
 
@@ -89,8 +91,9 @@ def mutate(
 
     Ctrl-C prints what is known so far; the next run goes on from there.
 
-    Exit codes: 0, 1 below --fail-under, 3 nothing could be said (the tests fail as it is, or
-    there is nothing to kill), 2 wrong usage, 130 interrupted.
+    Exit codes: 0, 1 below --fail-under, 3 nothing could be said (the tests fail as it is, there
+    is nothing to kill, or with --fail-under a rule that can't be mutated), 2 wrong usage,
+    130 interrupted.
     """
     raise typer.Exit(
         run_mutation(
@@ -125,6 +128,8 @@ def run_mutation(
     judged: list[Judged] = []
     with contextlib.ExitStack() as opened:
         program = opened.enter_context(open_promtool(promtool()))
+        for rule, words in unread_rules(map(load_rules, rules), program.path):
+            print(f"{rule.file}:{rule.line}: {rule.name}: {words}", file=sys.stderr)
         # Without any test it still says which mutants Prometheus would not load.
         testing = [PromtoolKiller(source, suite, program, program.scratch) for source in sources]
         for killer, source in zip(testing, sources, strict=True):
@@ -193,6 +198,9 @@ def _exit_code(report: MutationReport, fail_under: float | None) -> int:
     if fail_under is not None and percent < fail_under:
         print(f"the score is below {fail_under:g} %", file=sys.stderr)
         return Verdict.FAIL.value
+    if fail_under is not None and report.not_mutated:
+        print("a rule could not be mutated: what guards it is unknown", file=sys.stderr)
+        return Verdict.UNKNOWN.value
     return Verdict.PASS.value
 
 

@@ -289,6 +289,23 @@ class Replay:
         )
 
 
+def unread_answers(
+    words: Mapping[str, str], expectations: Sequence[Expectation], options: Options
+) -> Iterator[Answer]:
+    """One unknown answer per alert and expectation, and per alert for healthy times, as
+    ``Replay.answers`` gives them; ``words``: by alert, why its rule can't be read."""
+    for expectation in (None, *expectations):
+        for alert, why in words.items():
+            answer = Answer(
+                alert=alert,
+                segment=HEALTHY if expectation is None else expectation.segment,
+                expected=_expected(alert, expectation, blip=False),
+                duration_s=options.healthy_s if expectation is None else expectation.duration_s,
+                verdict=Verdict.UNKNOWN,
+            )
+            yield _unknown(answer, Unjudged(Why.NOT_UNDERSTOOD, why))
+
+
 def _expected(alert: str, expectation: Expectation | None, blip: bool) -> str:
     if expectation is None or blip or expectation.must_stay_quiet(alert):
         return QUIET

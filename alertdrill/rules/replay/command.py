@@ -76,7 +76,7 @@ def replay(
     rule_set = rules_of(rules, prometheus)
     alerts = _chosen(rule_set, alert)
     expectations = _selected(_table(expect, rule_set), select, expect)
-    refuse_unknown_alerts(expectations, rule_set.alerts)
+    refuse_unknown_alerts(expectations, rule_set.names)
     healthy_s = _duration_s(history)
     recorded = load_segments(segments, _metrics(rule_set, alerts))
     for expectation in expectations:
@@ -115,32 +115,32 @@ def rules_of(paths: Sequence[Path], prometheus: Path | None = None) -> RuleSet:
     else:
         config = load_prometheus(prometheus)
         rules = RuleSet(tuple(files), config.evaluation_interval_s, config.external_labels)
-    if not rules.alerts:
+    if not rules.names:
         raise UsageError("it defines no alert: there is nothing to judge", file=paths[0])
     return rules
 
 
 def _metrics(rules: RuleSet, alerts: Sequence[str]) -> frozenset[str] | None:
     """What to read of the segments; targets are told apart by ``up``."""
-    metrics = rules.metrics_of(alerts)
+    metrics = rules.metrics_of([name for name in alerts if name in rules.alerts])
     return None if metrics is None else metrics | {"up"}
 
 
 def _chosen(rules: RuleSet, names: Sequence[str] | None) -> tuple[str, ...]:
-    unknown = sorted(set(names or ()) - set(rules.alerts))
+    unknown = sorted(set(names or ()) - set(rules.names))
     if unknown:
         raise UsageError(
             f"--alert {', '.join(unknown)}: no rule defines it; the rules define "
-            f"{', '.join(rules.alerts)}"
+            f"{', '.join(rules.names)}"
         )
-    return tuple(name for name in rules.alerts if not names or name in names)
+    return tuple(name for name in rules.names if not names or name in names)
 
 
 def _table(path: Path, rules: RuleSet) -> tuple[Expectation, ...]:
     """The table, with what the project around promised of alerts that ``rules`` define."""
     root = project_root()
     promised = load_config(root).alerts if root is not None else {}
-    own = {name: promise for name, promise in promised.items() if name in rules.alerts}
+    own = {name: promise for name, promise in promised.items() if name in rules.names}
     return load_expectations(path, own)
 
 
