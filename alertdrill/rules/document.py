@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +99,21 @@ class Place:
         return found
 
 
+def is_readable(path: Path) -> bool:
+    """Whether ``path`` is a file, or a pipe such as ``/dev/stdin`` or a shell's ``<(…)``."""
+    return path.is_file() or path.is_fifo()
+
+
+@functools.cache
+def _piped(path: Path) -> bytes:
+    """A pipe can be read only once: who asks again is told the same."""
+    return path.read_bytes()
+
+
 def read_text(path: Path) -> str:
+    """The text of a file or pipe. Raises UsageError."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return (_piped(path) if path.is_fifo() else path.read_bytes()).decode("utf-8")
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", file=path) from None
     except UnicodeDecodeError as error:

@@ -246,3 +246,32 @@ def test_the_documentation_is_what_the_checks_say() -> None:
     ).stdout
     assert (REPOSITORY / "docs/rules-check.md").read_text(encoding="utf-8") == printed
     assert all(f"## {code}\n" in printed for code in BY_CODE)
+
+
+def test_pipes_are_read_like_files(tmp_path: Path) -> None:
+    bad = GOOD.replace("== 0", "< 0")
+    queue = GOOD.replace('up{job="app"} == 0', "queue_length > 5")
+    command = f"{sys.executable} -m alertdrill rules check"
+
+    def run(arguments: str, text: str = "") -> tuple[int, str]:
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"{command} {arguments}"],
+            env={**os.environ, "PATH": os.defpath},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, output = run("/dev/stdin", bad)
+    assert (code, "/dev/stdin:5:15 error AD205" in output) == (1, True), output
+    assert run("/dev/stdin", GOOD)[0] == 0
+    (tmp_path / "bad.yml").write_text(bad)
+    assert run("<(cat bad.yml)")[0] == 1
+    assert run("/dev/stdin --metrics <(echo queue_length 1)", queue)[0] == 0
+    code, output = run("/dev/stdin --metrics <(echo b 1)", queue)
+    assert (code, "AD206" in output) == (1, True), output
+    assert run("/dev/null")[0] == 2

@@ -283,6 +283,29 @@ def test_the_command_judges_by_tests_by_replays_and_by_both(
 
 
 @pytest.mark.docker
+def test_a_broken_test_file_is_said_and_stops_no_other(write, monkeypatch, tmp_path, capsys):
+    rules = write("rules.yml", DOWN)
+    write("down.test.yml", TEST)
+    write("broken.test.yml", "rule_files: [rules.yml\ntests: []\n")
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    monkeypatch.chdir(tmp_path)
+    code = run_mutation(
+        [rules],
+        None,
+        fail_under=None,
+        output=Format.JSON,
+        badge=None,
+        resume=True,
+        workers=2,
+    )
+    printed = capsys.readouterr()
+    assert (code, json.loads(printed.out)["killed"] > 5) == (0, True)
+    said = [line for line in printed.err.splitlines() if "broken.test.yml:" in line]
+    assert len(said) == 1
+    assert said[0].startswith("not read: ")
+
+
+@pytest.mark.docker
 @pytest.mark.parametrize("expr", ["up > 1_000", "nonsense(up)"])
 def test_a_rule_in_newer_promql_concerns_no_other(
     expr, write, folder, monkeypatch, tmp_path, capsys

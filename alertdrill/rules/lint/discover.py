@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pathlib import Path
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.document import is_readable
 
 
 class Kind(StrEnum):
@@ -39,15 +41,15 @@ def candidates(paths: Iterable[Path]) -> list[Candidate]:
 
     Raises UsageError for a path that doesn't exist.
     """
-    found: dict[Path, Candidate] = {}
+    found: dict[str, Candidate] = {}
     for path in paths:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
                 if file.suffix in _SUFFIXES and not hidden and file.is_file():
-                    found.setdefault(file.resolve(), Candidate(file, named=False))
-        elif path.is_file():
-            found[path.resolve()] = Candidate(path, named=True)
+                    found.setdefault(os.path.realpath(file), Candidate(file, named=False))
+        elif is_readable(path):
+            found[os.path.realpath(path)] = Candidate(path, named=True)
         else:
             raise UsageError("no such file or folder", file=path)
     return list(found.values())

@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import Node
 
 from alertdrill.errors import UsageError
 from alertdrill.rules.alertmanager import AlertmanagerConfig, load_alertmanager
-from alertdrill.rules.document import read_text
+from alertdrill.rules.document import is_readable, read_text
 from alertdrill.rules.lint import suppress
 from alertdrill.rules.lint.checks import BY_CODE, OF_RULES
 from alertdrill.rules.lint.discover import Candidate, Kind, candidates, kind_by_name, kind_of
@@ -92,7 +92,8 @@ class _Run:
     recorded: set[str] = field(default_factory=set)
     # Of every alert a digest, so that memory doesn't grow with what the files hold.
     seen: dict[bytes, tuple[bytes, Path, int]] = field(default_factory=dict)
-    kinds: dict[Path, Kind] = field(default_factory=dict)
+    # What is no rule file, and was judged before those.
+    companions: set[Path] = field(default_factory=set)
     # What the patterns of any prometheus.yml find.
     loaded: set[Path] = field(default_factory=set)
     files: int = 0
@@ -113,13 +114,15 @@ class _Run:
         given = {path.resolve(): kind for kind, path in options.items() if path is not None}
         named = [Candidate(path, named=True) for path in options.values() if path is not None]
         for candidate in named:
-            if not candidate.path.is_file():
+            if not is_readable(candidate.path):
                 raise UsageError("no such file", file=candidate.path)
         servers: list[Prometheus] = []
         managers: list[AlertmanagerConfig] = []
         for candidate in [*named, *files]:
             key = candidate.path.resolve()
-            if key in self.kinds or not (key in given or _may_be_configuration(candidate.path)):
+            if key in self.companions or not (
+                key in given or _may_be_configuration(candidate.path)
+            ):
                 continue
             source, roots = self._open(candidate.path)
             kind = given.get(key) or kind_of(candidate.path, roots)
@@ -129,7 +132,7 @@ class _Run:
                 managers.extend(self._alertmanager(source, roots))
             else:
                 continue
-            self.kinds[key] = kind
+            self.companions.add(key)
         self.loaded = {path.resolve() for server in servers for path in server.rule_files}
         # Those given by option come first, and rules are judged by the first.
         self.context = Context(
@@ -137,7 +140,7 @@ class _Run:
             alertmanager=managers[0] if managers else None,
             exposed=load_exposition(self.given.metrics) if self.given.metrics else None,
         )
-        below = {candidate.path.resolve() for candidate in files}
+        below = {candidate.path.resolve() for candidate in files} if servers else set()
         for server in servers:
             if server.path.resolve() in below:
                 files += [
@@ -178,8 +181,7 @@ class _Run:
 
     def look_at(self, candidate: Candidate) -> None:
         """Judge one file, unless it is none with rules (a folder may hold any)."""
-        key = candidate.path.resolve()
-        if key in self.kinds:
+        if candidate.path.resolve() in self.companions:
             return
         source, roots = self._open(candidate.path)
         kind = kind_of(candidate.path, roots)
@@ -188,7 +190,6 @@ class _Run:
             kind = Kind.RULES if looks or "groups:" in source.text else Kind.OTHER
         if kind is not Kind.RULES and not candidate.named:
             return
-        self.kinds[key] = Kind.RULES
         self.rule_files += 1
         if not roots and not source.notes:
             if is_template(source.text):

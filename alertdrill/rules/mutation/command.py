@@ -205,6 +205,7 @@ def _exit_code(report: MutationReport, fail_under: float | None) -> int:
 
 
 def _find_tests(globs: Sequence[str] | None) -> list[TestFile]:
+    """The test files among those of ``globs``; a broken one is said, and stops no other."""
     if globs is None:
         paths = [path for path in yaml_files(Path()) if "test" in path.name.lower()]
     else:
@@ -215,8 +216,16 @@ def _find_tests(globs: Sequence[str] | None) -> list[TestFile]:
                 raise UsageError(f"--tests {pattern} matches no file")
             for path in found:
                 paths += list(yaml_files(path)) if path.is_dir() else [path]
-    unique = dict.fromkeys(path.resolve() for path in paths)
-    return [test for test in map(read_test_file, unique) if test is not None]
+    tests: list[TestFile] = []
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        try:
+            test_file = read_test_file(path)
+        except UsageError as error:
+            print(f"not read: {error}", file=sys.stderr)
+            continue
+        if test_file is not None:
+            tests.append(test_file)
+    return tests
 
 
 def _failing(program: Promtool, killers: Sequence[PromtoolKiller], workers: int) -> list[str]:
