@@ -24,6 +24,8 @@ _COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 
 # The parser is recursive, and its stack is the process's: what is far deeper than this kills it.
 _MAX_NODES = 2_000
+# So are those who walk the tree, by a few of Python's 1,000 frames a level.
+_MAX_DEPTH = 150
 
 
 class NotUnderstood(ValueError):
@@ -42,16 +44,20 @@ def parse(text: str) -> Expr:
     except ValueError as error:
         words = (str(error).splitlines() or ["no PromQL"])[0]
         raise (NotUnderstood if _may_be_newer(text, words) else ValueError)(words) from None
-    if "{" in text and "or" in text and _joins_matchers(tree):
+    if _is_too_deep(tree):
+        raise NotUnderstood("it is nested too deeply to be judged here")
+    if any(selector.matchers.or_matchers for selector in selectors(tree)):
         raise ValueError("`or` between matchers is no PromQL, though other databases accept it")
     return tree
 
 
-def _joins_matchers(tree: Expr) -> bool:
-    try:
-        return any(selector.matchers.or_matchers for selector in selectors(tree))
-    except RecursionError:
-        raise NotUnderstood("it is nested too deeply to be judged here") from None
+def _is_too_deep(tree: Expr) -> bool:
+    level: tuple[Expr, ...] = (tree,)
+    for _ in range(_MAX_DEPTH):
+        level = tuple(child for expr in level for child in children(expr))
+        if not level:
+            return False
+    return True
 
 
 # What Prometheus learnt after the parser: durations that are computed, modifiers of ranges and

@@ -63,6 +63,9 @@ BAD_RULES = {
     "empty": ("", None, "is empty"),
     "only a comment": ("# nothing\n", None, "is empty"),
     "two documents": ("groups: []\n---\ngroups: []\n", 2, "more than one YAML document"),
+    "a Helm template": ("{{- if .Values.x }}\ngroups: []\n{{- end }}\n", 1, "a template"),
+    "too deep": ("a: " + "[" * 3000, None, "nested too deeply"),
+    "a list as a key": ("groups: []\n[a]: b\n", 2, "a key of the top level must be a text"),
     "a list": ("- a\n", 1, "must be a mapping"),
     "no YAML": ("groups: [\n", 2, "stream end"),
     "no groups": ("groups: []\n", 1, "no groups"),
@@ -111,6 +114,30 @@ BAD_RULES = {
 def test_a_bad_rule_file_is_refused(write, text, line, words):
     error = refused(load_rules, write(alerts=text) / "alerts.yml")
     assert (error.line, words in str(error)) == (line, True), str(error)
+
+
+def test_merge_keys_are_followed_and_own_keys_win(write):
+    text = (
+        RULE + "      - &a\n        alert: A\n        expr: a > 1\n        for: 5m\n"
+        "        labels: &l {severity: critical, team: hub}\n"
+        "      - <<: *a\n        alert: B\n        labels: {<<: *l, severity: warning}\n"
+    )
+    (group,) = load_rules(write(alerts=text) / "alerts.yml").groups
+    first, second = group.rules
+    assert (second.name, second.expr, second.for_s) == ("B", first.expr, first.for_s)
+    assert dict(second.labels) == {"severity": "warning", "team": "hub"}
+    assert dict(first.labels) == {"severity": "critical", "team": "hub"}
+
+
+@pytest.mark.parametrize(
+    "expr", ["(" * 500 + "x" + ")" * 500, "-".join(["x"] * 500), "(" * 30_000 + "x" + ")" * 30_000]
+)
+def test_what_is_nested_too_deeply_is_not_read(write, expr):
+    text = RULE + f"      - alert: A\n        expr: {expr}\n"
+    (unread,) = load_rules(write(alerts=text) / "alerts.yml").unread
+    assert "deep" in unread.why
+    fair = RULE + f"      - alert: A\n        expr: {' or '.join(['x'] * 100)}\n"
+    assert load_rules(write(alerts=fair) / "alerts.yml").unread == ()
 
 
 def test_a_rule_in_newer_promql_concerns_no_other(write):

@@ -159,7 +159,8 @@ receivers:
         (ROUTES + "routes: []\n", "AD105", 6),
         (ROUTES.replace("receiver: team", "receiver: nobody"), "AD106", 1),
         (ROUTES.replace("receiver: team", "receiver: team, group_wait: soon"), "AD106", 1),
-        (ROUTES + "  - <<: *team\n    name: other\n", "AD108", 6),
+        (ROUTES + "  - <<: *team\n    name: other\n", "AD118", 6),
+        (ROUTES + "  - {[a]: b}\n", "AD106", 6),
     ],
 )
 def test_an_alertmanager_yml_that_is_refused(

@@ -306,6 +306,25 @@ def test_a_broken_test_file_is_said_and_stops_no_other(write, monkeypatch, tmp_p
 
 
 @pytest.mark.docker
+def test_a_badge_that_cannot_be_written_is_said_after_the_score(
+    write, monkeypatch, tmp_path, capsys
+):
+    rules, tests = write("rules.yml", DOWN), write("down.test.yml", TEST)
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    with pytest.raises(UsageError, match="can't be written: No such file"):
+        run_mutation(
+            [rules, rules],
+            [str(tests)],
+            fail_under=None,
+            output=Format.JSON,
+            badge=tmp_path / "nowhere" / "badge.json",
+            resume=True,
+            workers=2,
+        )
+    assert len(json.loads(capsys.readouterr().out)["files"]) == 1
+
+
+@pytest.mark.docker
 @pytest.mark.parametrize("expr", ["up > 1_000", "nonsense(up)"])
 def test_a_rule_in_newer_promql_concerns_no_other(
     expr, write, folder, monkeypatch, tmp_path, capsys

@@ -89,7 +89,7 @@ CHECKS: tuple[Check, ...] = (
         why="A newer Prometheus may accept it, the parser used here doesn't, so no check has seen "
         "the rule, and where nothing else is wrong the exit code is 3 (unknown). A promtool on "
         "PATH is asked; what it refuses is AD107. A suppression says that somebody has looked.",
-        fix="look at it yourself, with a promtool of the version that you run on PATH",
+        fix="look at it yourself, or write it more plainly",
         bad=example("sum(rate(http_requests_total[5m * 2])) > 100"),
         good=example("sum(rate(http_requests_total[10m])) > 100"),
     ),

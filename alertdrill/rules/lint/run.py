@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import Node
 
 from alertdrill.errors import UsageError
 from alertdrill.rules.alertmanager import AlertmanagerConfig, load_alertmanager
-from alertdrill.rules.document import is_readable, read_text
+from alertdrill.rules.document import is_readable, is_template, read_text
 from alertdrill.rules.lint import suppress
 from alertdrill.rules.lint.checks import BY_CODE, OF_RULES
 from alertdrill.rules.lint.discover import Candidate, Kind, candidates, kind_by_name, kind_of
@@ -26,7 +26,6 @@ from alertdrill.rules.lint.source import (
     Note,
     Source,
     documents,
-    is_template,
 )
 from alertdrill.rules.lint.subject import Rule, RuleFile, Unparsed, read_rules
 from alertdrill.rules.second_opinion import Opinion, find_on_path, not_asked, opinions
@@ -165,11 +164,7 @@ class _Run:
                 words = str(error).removeprefix(f"{error.file}:").lstrip("0123456789: ")
                 spot = line_start(source, error.line) if error.line else START
                 code = "AD105" if words.startswith("unknown key") else "AD106"
-                if "'<<'" in words:  # legal, but the reader of routes doesn't follow it
-                    code, words = NOT_JUDGED, "merge keys aren't followed here: no route was judged"
                 source.note(code, words, spot)
-            except RecursionError:
-                source.note("AD101", "is nested too deeply to be read")
             else:
                 source.notes.extend(unused_receivers(read[0], source))
         elif not source.notes:

@@ -214,9 +214,6 @@ def _parse(expr: Text, found: RuleFile) -> tuple[Expr | None, tuple[Visit, ...]]
     try:
         tree = promql.parse(text)
         return tree, tuple(_walk(tree, ()))
-    except RecursionError:
-        found.unparsed.append(Unparsed(expr, "it is nested too deeply to be judged here"))
-        return None, ()
     except ValueError as error:
         words, may_be_newer = str(error), isinstance(error, promql.NotUnderstood)
     if "{{" in text or "{%" in text:

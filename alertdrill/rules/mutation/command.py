@@ -121,6 +121,7 @@ def run_mutation(
     workers: int,
 ) -> int:
     """``mutate``, with its exit code returned. Raises UsageError."""
+    rules = list(dict.fromkeys(rules))
     sources = [read_source(path) for path in rules]
     alone = recorded is not None and tests is None
     suite = [] if alone else _find_tests(tests)
@@ -168,10 +169,17 @@ def run_mutation(
             if judged[-1].interrupted:
                 break
     report = MutationReport(judged, time.monotonic() - begun)
-    if badge is not None:
-        badge.write_text(json.dumps(report.badge()) + "\n", encoding="utf-8")
     print(json.dumps(report.document(), indent=2) if output is Format.JSON else report.text())
+    if badge is not None:
+        _write_badge(report, badge)
     return _exit_code(report, fail_under)
+
+
+def _write_badge(report: MutationReport, path: Path) -> None:
+    try:
+        path.write_text(json.dumps(report.badge()) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't be written: {error.strerror}", file=path) from error
 
 
 def _recorded(

@@ -109,7 +109,7 @@ def rules_of(paths: Sequence[Path], prometheus: Path | None = None) -> RuleSet:
 
     Raises UsageError with file and line.
     """
-    files: list[RuleFile] = [load_rules(path) for path in paths]
+    files: list[RuleFile] = [load_rules(path) for path in dict.fromkeys(paths)]
     if prometheus is None:
         rules = RuleSet(tuple(files), DEFAULT_INTERVAL_S)
     else:
