@@ -140,6 +140,11 @@ def test_a_folder_may_hold_anything_else(tmp_path: Path) -> None:
     report = judge(tmp_path, rules=GOOD, **test)
     assert report.findings == ()
     assert report.files == 1
+    # As a shell's *.yml names them.
+    tests = tmp_path / "rule_tests.yml"
+    assert lint([tmp_path / "rules.yml", tests]) == report
+    with pytest.raises(UsageError, match="no rule file in"):
+        lint([tests])
 
 
 ROUTES = """\

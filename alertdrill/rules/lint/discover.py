@@ -18,14 +18,14 @@ class Kind(StrEnum):
     RULES = "rules"
     PROMETHEUS = "prometheus"
     ALERTMANAGER = "alertmanager"
+    # promtool's, which name rule files and may stand among them.
+    TESTS = "tests"
     OTHER = "other"
 
 
 _SUFFIXES = (".yml", ".yaml", ".rules")
 _PROMETHEUS = frozenset({"scrape_configs", "scrape_config_files", "alerting", "rule_files"})
 _ALERTMANAGER = frozenset({"route", "receivers", "inhibit_rules"})
-# A promtool test file names rule files, too.
-_TESTS = frozenset({"tests", "evaluation_interval"})
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def kind_of(path: Path, roots: list[Node]) -> Kind:
     keys = set(_top_keys(roots))
     if "groups" in keys or ("spec" in keys and _is_rule_resource(roots)):
         return Kind.RULES
-    if keys & _TESTS and "tests" in keys:
-        return Kind.OTHER
+    if "tests" in keys:
+        return Kind.TESTS
     if keys & _PROMETHEUS or ("alert_rules" in keys):
         return Kind.PROMETHEUS
     if keys & _ALERTMANAGER:

@@ -183,7 +183,7 @@ class _Run:
         if not roots and source.notes and not candidate.named:
             looks = kind_by_name(candidate.path) is not Kind.OTHER
             kind = Kind.RULES if looks or "groups:" in source.text else Kind.OTHER
-        if kind is not Kind.RULES and not candidate.named:
+        if kind is Kind.TESTS or (kind is not Kind.RULES and not candidate.named):
             return
         self.rule_files += 1
         if not roots and not source.notes:
