@@ -590,6 +590,24 @@ def test_the_command_fails(run):
     assert [(one["alert"], one["segment"]) for one in wrong] == [("NoSuccessfulSyncs", "down")]
 
 
+def test_a_segment_cut_short_concerns_its_fault_alone(run, tmp_path):
+    table = (TABLE % "APIUnavailable, NoSuccessfulSyncs").replace("  down:", "  drill-down:")
+    assert run(table, "--no-trips").exit_code == 0
+    path = tmp_path / "segments/drill-down--fault.om.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    result = run(table, "--no-trips", "--format", "json")
+    assert result.exit_code == 3, result.output
+    answers = json.loads(result.stdout)["answers"]
+    assert {(one["segment"], one["verdict"], one["reason"]) for one in answers} == {
+        ("healthy", "pass", None),
+        ("errors", "pass", None),
+        ("drill-down", "unknown", "broken_segment"),
+    }
+    assert "drill-down--fault.om.gz" in result.stderr
+    assert "drill-down--fault.om.gz" in answers[-1]["message"]
+
+
 def test_the_command_compares_with_live_drills(run, tmp_path):
     alerts = [{"name": "HighErrorRate", "firing_s": None}]
     drill = {"id": "x", "fault": "errors", "verdict": "pass", "heal_s": 30.0, "alerts": alerts}

@@ -7,7 +7,7 @@ one scrape interval before its first, and at its last scrape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alertdrill.rules.promtool import Promtool
@@ -298,13 +298,13 @@ class Replay:
         )
 
 
-def unread_answers(
-    words: Mapping[str, str], expectations: Sequence[Expectation], options: Options
+def unknown_answers(
+    reasons: Mapping[str, Unjudged], expectations: Iterable[Expectation | None], options: Options
 ) -> Iterator[Answer]:
-    """One unknown answer per alert and expectation, and per alert for healthy times, as
-    ``Replay.answers`` gives them; ``words``: by alert, why its rule can't be read."""
-    for expectation in (None, *expectations):
-        for alert, why in words.items():
+    """For alerts that can't be judged, one answer per expectation, as ``Replay.answers`` gives
+    them; ``reasons`` by alert."""
+    for expectation in expectations:
+        for alert, reason in reasons.items():
             answer = Answer(
                 alert=alert,
                 segment=HEALTHY if expectation is None else expectation.segment,
@@ -312,7 +312,7 @@ def unread_answers(
                 duration_s=options.healthy_s if expectation is None else expectation.duration_s,
                 verdict=Verdict.UNKNOWN,
             )
-            yield _unknown(answer, Unjudged(Why.NOT_UNDERSTOOD, why))
+            yield _unknown(answer, reason)
 
 
 def _expected(alert: str, expectation: Expectation | None, blip: bool) -> str:

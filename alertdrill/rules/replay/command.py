@@ -79,11 +79,12 @@ def replay(
     refuse_unknown_alerts(expectations, rule_set.names)
     healthy_s = _duration_s(history)
     recorded = load_segments(segments, _metrics(rule_set, alerts))
-    for expectation in expectations:
-        recorded.drill_of(expectation.segment)
     errors = Console(stderr=True)
     for complaint in recorded.complaints:
         errors.print(str(complaint), style="yellow", highlight=False, soft_wrap=True)
+    for expectation in expectations:
+        if expectation.segment not in recorded.broken:
+            recorded.drill_of(expectation.segment)
     with errors.status("replay") as status:
         answers = virtual_verdicts(
             rule_set,

@@ -19,6 +19,7 @@ class Why(StrEnum):
     """Why an alert could not be judged, for machines."""
 
     NOT_UNDERSTOOD = "not_understood"
+    BROKEN_SEGMENT = "broken_segment"
     UNSOUND_ON_TILES = "unsound_on_tiles"
     TEMPLATED_LABEL = "templated_label"
     EVALUATION_FAILS = "evaluation_fails"

@@ -17,12 +17,13 @@ from alertdrill.rules.replay.answers import (
     Replay,
     Tell,
     tell_nobody,
-    unread_answers,
+    unknown_answers,
 )
 from alertdrill.rules.replay.expect import Expectation
 from alertdrill.rules.replay.judge import Judge
 from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import HEALTHY, Segments
+from alertdrill.rules.replay.soundness import Unjudged, Why
 from alertdrill.rules.second_opinion import unread_rules
 from alertdrill.verdict import Verdict
 
@@ -51,7 +52,7 @@ def virtual_verdicts(
     ComponentNotReady, AlertdrillError.
     """
     unread = {
-        rule.name: words
+        rule.name: Unjudged(Why.NOT_UNDERSTOOD, words)
         for rule, words in unread_rules(rules.files, promtool)
         if rule.is_alert and (alerts is None or rule.name in alerts)
     }
@@ -61,8 +62,15 @@ def virtual_verdicts(
         open_promtool(promtool) as tool,
     ):
         replay = Replay(rules, segments, Judge(server, rules), tool, os.cpu_count() or 1, tell)
-        judged = replay.answers(expectations, chosen, options)
-    return (*judged, *unread_answers(unread, expectations, options))
+        sound = [one for one in expectations if one.segment not in segments.broken]
+        answers = list(replay.answers(sound, chosen, options))
+    answers += unknown_answers(unread, (None, *expectations), options)
+    for one in expectations:
+        if one.segment in segments.broken:
+            words = f"was not judged: {segments.broken[one.segment]}"
+            why = Unjudged(Why.BROKEN_SEGMENT, words)
+            answers += unknown_answers(dict.fromkeys(chosen, why), [one], options)
+    return tuple(answers)
 
 
 @dataclass(frozen=True)
