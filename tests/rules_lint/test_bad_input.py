@@ -129,7 +129,15 @@ def test_every_document_of_a_file_is_judged(tmp_path: Path) -> None:
 def test_rules_of_the_operator_are_read(tmp_path: Path) -> None:
     indented = "".join(f"  {line}\n" for line in GOOD.replace("== 0", "< 0").splitlines())
     head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: x}\n"
-    assert codes(judge(tmp_path, rules=f"{head}spec:\n{indented}")) == {"AD205"}
+    resource = f"{head}spec:\n{indented}"
+    assert codes(judge(tmp_path, rules=resource)) == {"AD205"}
+    others = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n---\n"
+    second = resource.replace("alert: Example", "alert: Other")
+    report = judge(tmp_path, rules=f"{others}{resource}---\n{second}")
+    assert [(f.code, f.rule) for f in report.findings] == [
+        ("AD205", "Example"),
+        ("AD205", "Other"),
+    ]
 
 
 def test_a_folder_may_hold_anything_else(tmp_path: Path) -> None:

@@ -81,10 +81,17 @@ class RuleFile:
 
 
 def read_rules(source: Source, roots: list[Node]) -> RuleFile:
-    """Every rule of every document. What is wrong with them is noted in ``source``."""
+    """Every rule of every document. What is wrong with them is noted in ``source``.
+
+    Where some are the operator's resources, as in what Helm renders, the others are none of
+    Prometheus' business, and each is a file of its own.
+    """
     found = RuleFile(source)
+    resources = [root for root in roots if _is_operator(root)]
+    for root in resources:
+        _read_document(Entry("", root, root, source), found, set())
     names: set[str] = set()
-    for number, root in enumerate(roots):
+    for number, root in enumerate([] if resources else roots):
         if number == 1:
             source.note(
                 "AD104",
@@ -97,7 +104,7 @@ def read_rules(source: Source, roots: list[Node]) -> RuleFile:
 
 def _read_document(document: Entry, found: RuleFile, names: set[str]) -> None:
     source = document.source
-    operator = isinstance(document.node, MappingNode) and _is_operator(document)
+    operator = _is_operator(document.node)
     top = document.entries(None if operator else keys.RULE_FILE)
     if operator and "spec" in top:
         top = top["spec"].entries(keys.RULE_FILE)
@@ -112,12 +119,10 @@ def _read_document(document: Entry, found: RuleFile, names: set[str]) -> None:
             _read_rule(rule, group, shared, found)
 
 
-def _is_operator(document: Entry) -> bool:
+def _is_operator(document: Node) -> bool:
     """Whether it is the Prometheus operator's resource, which has the rules below ``spec``."""
-    assert isinstance(document.node, MappingNode)
-    return any(
-        key.value == "kind" and value.value == "PrometheusRule"
-        for key, value in document.node.value
+    return isinstance(document, MappingNode) and any(
+        key.value == "kind" and value.value == "PrometheusRule" for key, value in document.value
     )
 
 
