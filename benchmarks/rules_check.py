@@ -28,7 +28,7 @@ MAX_S = 3.0
 # Files of the memory runs; each holds the shipped rules once.
 FEW, MANY = 20, 200
 # What a file may leave behind: the digests of its alerts and its path, no text and no tree.
-MAX_KIB_PER_FILE = 5.0
+MAX_KIB_PER_FILE = 3.0
 _ALERT = re.compile(r"(?<=- alert: )\w+")
 
 

@@ -32,6 +32,7 @@ from alertdrill.rules.model import (
     AlertRule,
     PrometheusConfig,
     RecordingRule,
+    UnreadRule,
     load_monitoring,
 )
 from alertdrill.rules.soundness import Unit, unit, unsound_reasons
@@ -98,7 +99,13 @@ def compress(prometheus: Path, alertmanager: Path, factor: float) -> Compressed:
     flags = {flag: format_ms(divide_ms(ms, exact)) for flag, ms in _FLAGS_MS.items()}
     if exact == 1:
         return Compressed(factor, texts, flags)
-    rules = [rule for file in monitoring.files for group in file.groups for rule in group.rules]
+    rules = [
+        rule
+        for file in monitoring.files
+        for group in file.groups
+        for rule in group.rules
+        if not isinstance(rule, UnreadRule)
+    ]
     notes = _notes(monitoring.prometheus, alertmanager, exact)
     return Compressed(factor, texts, flags, _unsound(rules), notes)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from alertdrill.rules.durations import parse_ms
 
 _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
+_MERGE = "<<"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Place:
         return tuple(item.text() for item in self.items())
 
     def entries(self, known: Collection[str] | None = None, hint: str = "") -> dict[str, Place]:
-        """The entries of a mapping; a null counts as an empty one.
+        """The entries of a mapping, merge keys resolved; a null counts as an empty one.
 
         With ``known``, any other key is a UsageError at its own line. So is a key given twice.
         """
@@ -82,15 +84,19 @@ class Place:
         if not isinstance(self.node, MappingNode):
             raise self.error(f"{self.name or 'the document'} must be a mapping")
         found: dict[str, Place] = {}
-        for key, value in self.node.value:
+        for key, value, own in pairs(self.node):
+            line = int(key.start_mark.line) + 1
+            where = self.name or "the top level"
+            if not isinstance(key, ScalarNode):
+                raise UsageError(f"a key of {where} must be a text", file=self.file, line=line)
             word = str(key.value)
             name = f"{self.name}.{word}" if self.name else word
             place = Place(self.file, name, value, key)
-            line = int(key.start_mark.line) + 1
+            if word in found and not own:
+                continue
             if word in found:
                 raise UsageError(f"{name} is given twice", file=self.file, line=line)
             if known is not None and word not in known:
-                where = self.name or "the top level"
                 raise UsageError(
                     f"unknown key {word!r} in {where}{hint}", file=self.file, line=line
                 )
@@ -98,9 +104,50 @@ class Place:
         return found
 
 
+def pairs(node: MappingNode) -> Iterator[tuple[Node, Node, bool]]:
+    """Key, value and whether it is the mapping's own; those of merge keys come last."""
+    yield from _pairs(node, frozenset())
+
+
+def _pairs(node: MappingNode, seen: frozenset[int]) -> Iterator[tuple[Node, Node, bool]]:
+    merged: list[Node] = []
+    for key, value in node.value:
+        if isinstance(key, ScalarNode) and key.value == _MERGE and key.style is None:
+            merged.extend(value.value if isinstance(value, SequenceNode) else [value])
+        else:
+            yield key, value, True
+    for other in merged:
+        # An alias may name the mapping that it stands in.
+        if isinstance(other, MappingNode) and id(other) not in seen | {id(node)}:
+            for key, value, _ in _pairs(other, seen | {id(node)}):
+                yield key, value, False
+
+
+_TEMPLATE_WORDS = (".Values", ".Release", ".Chart", "{{ include", "{{- include", "{%")
+
+
+def is_template(text: str) -> bool:
+    """Whether ``text`` looks like a Helm or Jinja template rather than what one renders to."""
+    if any(word in text for word in _TEMPLATE_WORDS):
+        return True
+    return any(line.lstrip().startswith("{{") for line in text.splitlines())
+
+
+def is_readable(path: Path) -> bool:
+    """Whether ``path`` is a file, or a pipe such as ``/dev/stdin`` or a shell's ``<(…)``."""
+    return path.is_file() or path.is_fifo()
+
+
+@functools.cache
+def _piped(path: Path) -> bytes:
+    """A pipe can be read only once: who asks again is told the same."""
+    return path.read_bytes()
+
+
 def read_text(path: Path) -> str:
+    """The text of a file or pipe. Raises UsageError."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return (_piped(path) if path.is_fifo() else path.read_bytes()).decode("utf-8")
     except OSError as error:
         raise UsageError(f"can't be read: {error.strerror}", file=path) from None
     except UnicodeDecodeError as error:
@@ -115,15 +162,20 @@ def parse_document(text: str, path: Path) -> Place:
     try:
         # The round-trip loader would mark folds with control characters in the value.
         node = YAML(typ="safe", pure=True).compose(text)
+    except RecursionError:
+        raise UsageError("is nested too deeply to be read", file=path) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = None if mark is None else int(mark.line) + 1
         problem = error.problem or "not valid YAML"
+        if is_template(text):
+            problem = "is a template, not YAML: render it first (helm template …)"
         if "another document" in problem:
             problem = "holds more than one YAML document; only one is read"
         raise UsageError(problem, file=path, line=line) from None
-    except YAMLError as error:
-        first_line = str(error).splitlines()[0]
+    except (YAMLError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        # ruamel.yaml lets some of Python's own errors through for documents cut in odd places.
+        first_line = (str(error).splitlines() or ["it can't be read"])[0]
         raise UsageError(f"is not valid YAML: {first_line}", file=path) from None
     if node is None or (isinstance(node, ScalarNode) and node.tag == _NULL):
         raise UsageError("is empty", file=path)

@@ -14,7 +14,9 @@ _UNITS_MS = {
     "s": 1_000,
     "ms": 1,
 }
-_DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in _UNITS_MS))
+_DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,19}}){unit})?" for unit in _UNITS_MS))
+# Go counts nanoseconds in 63 bits: 292 years.
+_MAX_MS = (2**63 - 1) // 10**6
 
 
 def parse_ms(text: str) -> int:
@@ -27,7 +29,10 @@ def parse_ms(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f"not a duration: {text!r} (Prometheus writes 30s, 5m, 1h30m)")
-    return sum(int(count) * _UNITS_MS[unit] for unit, count in match.groupdict().items() if count)
+    ms = sum(int(count) * _UNITS_MS[unit] for unit, count in match.groupdict().items() if count)
+    if ms > _MAX_MS:
+        raise ValueError(f"not a duration: {text!r} is longer than the 292 years of Prometheus")
+    return ms
 
 
 def format_ms(ms: int) -> str:

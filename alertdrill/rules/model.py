@@ -37,6 +37,7 @@ __all__ = [
     "Route",
     "RuleFile",
     "ScrapeJob",
+    "UnreadRule",
     "load_alertmanager",
     "load_monitoring",
     "load_prometheus",
@@ -78,12 +79,25 @@ class RecordingRule:
 
 
 @dataclass(frozen=True)
+class UnreadRule:
+    """A rule whose expression can't be read here and may be PromQL all the same; ``why`` in the
+    parser's words. ``is_alert`` False: it records."""
+
+    name: str
+    is_alert: bool
+    expr: str
+    why: str
+    file: Path
+    line: int
+
+
+@dataclass(frozen=True)
 class Group:
     """Rules that are evaluated together; ``interval_s`` None: Prometheus' evaluation interval."""
 
     name: str
     interval_s: float | None
-    rules: tuple[AlertRule | RecordingRule, ...]
+    rules: tuple[AlertRule | RecordingRule | UnreadRule, ...]
     line: int
 
 
@@ -91,6 +105,12 @@ class Group:
 class RuleFile:
     path: Path
     groups: tuple[Group, ...]
+
+    @property
+    def unread(self) -> tuple[UnreadRule, ...]:
+        return tuple(
+            rule for group in self.groups for rule in group.rules if isinstance(rule, UnreadRule)
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +172,10 @@ _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def load_rules(path: Path) -> RuleFile:
-    """Read and check one rule file. Raises UsageError with file and line."""
+    """Read and check one rule file. Raises UsageError with file and line.
+
+    A rule in PromQL that only a newer Prometheus may know is an UnreadRule, and concerns no other.
+    """
     document = read_document(path)
     top = document.entries(keys.RULE_FILE, ", a rule file has only groups")
     if "groups" not in top or not top["groups"].items():
@@ -184,42 +207,48 @@ def _group(place: Place) -> Group:
     )
 
 
-def _rule(place: Place, group: str, shared: Mapping[str, str]) -> AlertRule | RecordingRule:
+def _rule(
+    place: Place, group: str, shared: Mapping[str, str]
+) -> AlertRule | RecordingRule | UnreadRule:
     entries = place.entries(keys.RULE)
     if ("alert" in entries) == ("record" in entries):
         raise place.error("a rule has either alert or record")
     if "expr" not in entries:
         raise place.error("a rule needs an expr")
     expr = entries["expr"].text()
+    kind = "alert" if "alert" in entries else "record"
+    name = entries[kind].text()
+    not_understood = None
     try:
         promql.parse(expr)
+    except promql.NotUnderstood as error:
+        not_understood = str(error)
     except ValueError as error:
-        words = str(error).splitlines()[0]
-        kind = "alert" if "alert" in entries else "record"
-        name = entries[kind].text()
-        raise entries["expr"].error(f"{kind} {name}: not PromQL: {words}") from None
+        raise entries["expr"].error(f"{kind} {name}: not PromQL: {error}") from None
     labels = MappingProxyType({**shared, **_labels(entries.get("labels"))})
-    if "record" in entries:
+    found: AlertRule | RecordingRule
+    if kind == "record":
         for key in ("for", "keep_firing_for", "annotations"):
             if key in entries:
                 raise entries[key].error(f"a recording rule can't have {key}")
-        name = entries["record"].text()
-        return RecordingRule(name, expr, labels, place.file, place.line, group)
-    name = entries["alert"].text()
-    if not name:
-        raise entries["alert"].error("an alert needs a name")
-    annotations = entries.get("annotations")
-    return AlertRule(
-        name=name,
-        expr=expr,
-        for_s=_seconds(entries, "for", 0.0),
-        keep_firing_for_s=_seconds(entries, "keep_firing_for", 0.0),
-        labels=labels,
-        annotations=MappingProxyType(_labels(annotations)),
-        file=place.file,
-        line=place.line,
-        group=group,
-    )
+        found = RecordingRule(name, expr, labels, place.file, place.line, group)
+    else:
+        if not name:
+            raise entries["alert"].error("an alert needs a name")
+        found = AlertRule(
+            name=name,
+            expr=expr,
+            for_s=_seconds(entries, "for", 0.0),
+            keep_firing_for_s=_seconds(entries, "keep_firing_for", 0.0),
+            labels=labels,
+            annotations=MappingProxyType(_labels(entries.get("annotations"))),
+            file=place.file,
+            line=place.line,
+            group=group,
+        )
+    if not_understood is not None:
+        return UnreadRule(name, kind == "alert", expr, not_understood, place.file, place.line)
+    return found
 
 
 def _labels(place: Place | None) -> dict[str, str]:
@@ -328,11 +357,20 @@ def _rule_files(folder: Path, pattern: str) -> list[Path]:
     return [file for file in found if file.is_file()]
 
 
-def load_monitoring(prometheus: Path, alertmanager: Path) -> Monitoring:
+def load_monitoring(
+    prometheus: Path, alertmanager: Path, *, may_have_unread: bool = False
+) -> Monitoring:
     """Everything under test. Raises UsageError; also when two alerts have one name, because
-    drills and coverage tell alerts apart by it."""
+    drills and coverage tell alerts apart by it, and for a rule that can't be read, because
+    nothing of it could be derived, unless ``may_have_unread``."""
     config = load_prometheus(prometheus)
     files = tuple(load_rules(path) for path in config.rule_files)
+    for unread in (rule for file in files for rule in file.unread if not may_have_unread):
+        raise UsageError(
+            f"{unread.name}: its PromQL is not understood here ({unread.why})",
+            file=unread.file,
+            line=unread.line,
+        )
     alerts: dict[str, AlertRule] = {}
     for file in files:
         for group in file.groups:

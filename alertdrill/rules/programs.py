@@ -82,13 +82,14 @@ ALERTMANAGER = ProgramSpec(
 
 @dataclass(frozen=True)
 class ProgramImage:
-    """An image that has a program.
+    """Where a program is copied from.
 
-    ``key``     names its content; equal keys hold equal programs
-    ``obtain``  has the image (found, pulled or built) and returns its reference
+    ``references``  every image that would do, in the order in which they are tried; each names a
+                    content, so a copy out of one need not be made again
+    ``obtain``      has one of them (found, pulled or built) and returns its reference
     """
 
-    key: str
+    references: tuple[str, ...]
     obtain: Callable[[], str]
 
 
@@ -120,10 +121,11 @@ def find(spec: ProgramSpec, cache: Path, image: ProgramImage | None = None) -> P
         return found
     try:
         source = image or _local_image(spec)
-        home = cache / spec.image / _as_folder(source.key)
-        path = home / spec.names[0]
-        if not path.exists():
+        homes = [cache / spec.image / _as_folder(reference) for reference in source.references]
+        home = next((home for home in homes if (home / spec.names[0]).exists()), None)
+        if home is None:
             reference = source.obtain()
+            home = cache / spec.image / _as_folder(reference)
             with contextlib.closing(docker.from_env(timeout=_ENGINE_TIMEOUT_S)) as client:
                 _copy_out(client, spec, reference, home)
     except (DockerException, RequestException) as error:
@@ -131,7 +133,7 @@ def find(spec: ProgramSpec, cache: Path, image: ProgramImage | None = None) -> P
             f"{spec.title} is not on PATH, and no Docker engine could give it ({error}); "
             f"{spec.remedy}, or start Docker"
         ) from error
-    return Program(path.resolve(), home.resolve())
+    return Program((home / spec.names[0]).resolve(), home.resolve())
 
 
 def _local_image(spec: ProgramSpec) -> ProgramImage:
@@ -140,7 +142,7 @@ def _local_image(spec: ProgramSpec) -> ProgramImage:
             images = client.images.list(repository)
             if images:
                 newest = max(images, key=lambda image: str(image.attrs.get("Created", "")))
-                return _present(str(newest.id))
+                return present(str(newest.id))
     official = spec.repositories[0]
     raise ProgramUnavailable(
         f"{spec.title} is not on PATH, and the Docker engine has no image {official}; "
@@ -148,12 +150,13 @@ def _local_image(spec: ProgramSpec) -> ProgramImage:
     )
 
 
-def _present(reference: str) -> ProgramImage:
-    return ProgramImage(reference.removeprefix("sha256:")[:12], lambda: reference)
+def present(reference: str) -> ProgramImage:
+    """The image called ``reference``, which the local engine has."""
+    return ProgramImage((reference,), lambda: reference)
 
 
-def _as_folder(key: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in key)
+def _as_folder(reference: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in reference)
 
 
 def _copy_out(client: docker.DockerClient, spec: ProgramSpec, reference: str, home: Path) -> None:

@@ -68,10 +68,15 @@ def _image(spec: ProgramSpec) -> ProgramImage | None:
     root = project_root()
     if root is None:
         return None
+    from alertdrill.stack.catalogue import Catalogue
+
     stack = load_config(root).load_stack()
     declared = {image.name: image for image in stack.images}.get(spec.image)
     if declared is None:
         return None
+    # In the order of ImageStore, and as it calls them: a built one by its content.
+    built = (Catalogue(stack.images, root).tag(declared),) if declared.buildable else ()
+    official = (declared.official,) if declared.official is not None else ()
 
     def obtain() -> str:
         # Only here, so that nothing of the stack is loaded once the program is in the cache.
@@ -82,4 +87,4 @@ def _image(spec: ProgramSpec) -> ProgramImage | None:
         store = ImageStore(connect(), root, cache_folder(), stack.images)
         return store.resolve([declared], Progress())[declared.name].reference
 
-    return ProgramImage(f"{declared.official or declared.name}-{declared.version}", obtain)
+    return ProgramImage((*built, *official), obtain)

@@ -24,19 +24,60 @@ _COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 
 # The parser is recursive, and its stack is the process's: what is far deeper than this kills it.
 _MAX_NODES = 2_000
+# So are those who walk the tree, by a few of Python's 1,000 frames a level.
+_MAX_DEPTH = 150
 
 
-class TooDeep(ValueError):
-    """The expression is PromQL, perhaps, but too long or too deep to be read here."""
+class NotUnderstood(ValueError):
+    """The expression can't be read here, and may be PromQL all the same: promtool can tell."""
 
 
 def parse(text: str) -> Expr:
-    """The tree of ``text``. Raises TooDeep, or ValueError with the parser's own words."""
+    """The tree of ``text``. Raises NotUnderstood, or ValueError for what no Prometheus accepts,
+    both with one line of the parser's own words."""
     if not text.strip():
         raise ValueError("the expression is empty")
     if sum(text.count(char) for char in "(+-*/%^=<>{[") > _MAX_NODES:
-        raise TooDeep("it is too long or too deep to be judged here")
-    return promql.parse(text)
+        raise NotUnderstood("it is too long or too deep to be judged here")
+    try:
+        tree = promql.parse(text)
+    except ValueError as error:
+        words = (str(error).splitlines() or ["no PromQL"])[0]
+        raise (NotUnderstood if _may_be_newer(text, words) else ValueError)(words) from None
+    if _is_too_deep(tree):
+        raise NotUnderstood("it is nested too deeply to be judged here")
+    if any(selector.matchers.or_matchers for selector in selectors(tree)):
+        raise ValueError("`or` between matchers is no PromQL, though other databases accept it")
+    return tree
+
+
+def _is_too_deep(tree: Expr) -> bool:
+    level: tuple[Expr, ...] = (tree,)
+    for _ in range(_MAX_DEPTH):
+        level = tuple(child for expr in level for child in children(expr))
+        if not level:
+            return False
+    return True
+
+
+# What Prometheus learnt after the parser: durations that are computed, modifiers of ranges and
+# of matching, digits in groups. Seeing one of these, the parser's refusal proves nothing.
+_NEWER_WORDS = ("anchored", "smoothed", "fill", "fill_left", "fill_right", "offset", "@")
+IN_BRACKETS = "unexpected character inside brackets"
+_UNKNOWN_FUNCTION = "unknown function"
+_BAD_NUMBER = "bad number or duration syntax"
+_GROUPED_DIGITS = re.compile(r"[0-9A-Fa-fxX]_[0-9A-Fa-f]")
+
+
+def _may_be_newer(text: str, words: str) -> bool:
+    if _UNKNOWN_FUNCTION in words or IN_BRACKETS in words:
+        return True
+    if _BAD_NUMBER in words:
+        return _GROUPED_DIGITS.search(text) is not None
+    if words != "invalid promql query":
+        return False
+    tokens = "".join(char if char.isalnum() or char in "_@" else " " for char in text).split()
+    return any(word in tokens for word in _NEWER_WORDS) or "@" in text
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:

@@ -20,13 +20,17 @@ from alertdrill.rules.durations import as_factor, divide_ms, format_ms, parse_ms
         ("1m", 60_000),
         ("1h30m", 5_400_000),
         ("1y2w3d4h5m6s7ms", 33_019_506_007),
+        ("9223372036854ms", 9_223_372_036_854),
     ],
 )
 def test_parse(text, ms):
     assert parse_ms(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "5", "1.5h", "5m1h", "-5m", "5M", "5 m", "m"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "1.5h", "5m1h", "-5m", "5M", "5 m", "m", "293y", "9223372036855ms", "9" * 30 + "y"],
+)
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="not a duration"):
         parse_ms(text)

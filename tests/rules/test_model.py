@@ -63,6 +63,9 @@ BAD_RULES = {
     "empty": ("", None, "is empty"),
     "only a comment": ("# nothing\n", None, "is empty"),
     "two documents": ("groups: []\n---\ngroups: []\n", 2, "more than one YAML document"),
+    "a Helm template": ("{{- if .Values.x }}\ngroups: []\n{{- end }}\n", 1, "a template"),
+    "too deep": ("a: " + "[" * 3000, None, "nested too deeply"),
+    "a list as a key": ("groups: []\n[a]: b\n", 2, "a key of the top level must be a text"),
     "a list": ("- a\n", 1, "must be a mapping"),
     "no YAML": ("groups: [\n", 2, "stream end"),
     "no groups": ("groups: []\n", 1, "no groups"),
@@ -80,7 +83,11 @@ BAD_RULES = {
         5,
         "PromQL",
     ),
-    "an unknown function": (RULE + "      - alert: A\n        expr: rat(x)\n", 5, "PromQL"),
+    "another database's PromQL": (
+        RULE + '      - alert: A\n        expr: x{a="b" or c="d"}\n',
+        5,
+        "`or` between matchers",
+    ),
     "an empty expression": (RULE + "      - alert: A\n        expr: ''\n", 5, "empty"),
     "no expression": (RULE + "      - alert: A\n", 4, "needs an expr"),
     "a bad duration": (RULE + "      - alert: A\n        expr: x\n        for: 5\n", 6, "duration"),
@@ -107,6 +114,47 @@ BAD_RULES = {
 def test_a_bad_rule_file_is_refused(write, text, line, words):
     error = refused(load_rules, write(alerts=text) / "alerts.yml")
     assert (error.line, words in str(error)) == (line, True), str(error)
+
+
+def test_merge_keys_are_followed_and_own_keys_win(write):
+    text = (
+        RULE + "      - &a\n        alert: A\n        expr: a > 1\n        for: 5m\n"
+        "        labels: &l {severity: critical, team: hub}\n"
+        "      - <<: *a\n        alert: B\n        labels: {<<: *l, severity: warning}\n"
+    )
+    (group,) = load_rules(write(alerts=text) / "alerts.yml").groups
+    first, second = group.rules
+    assert (second.name, second.expr, second.for_s) == ("B", first.expr, first.for_s)
+    assert dict(second.labels) == {"severity": "warning", "team": "hub"}
+    assert dict(first.labels) == {"severity": "critical", "team": "hub"}
+
+
+@pytest.mark.parametrize(
+    "expr", ["(" * 500 + "x" + ")" * 500, "-".join(["x"] * 500), "(" * 30_000 + "x" + ")" * 30_000]
+)
+def test_what_is_nested_too_deeply_is_not_read(write, expr):
+    text = RULE + f"      - alert: A\n        expr: {expr}\n"
+    (unread,) = load_rules(write(alerts=text) / "alerts.yml").unread
+    assert "deep" in unread.why
+    fair = RULE + f"      - alert: A\n        expr: {' or '.join(['x'] * 100)}\n"
+    assert load_rules(write(alerts=fair) / "alerts.yml").unread == ()
+
+
+def test_a_rule_in_newer_promql_concerns_no_other(write):
+    newer = (
+        "      - alert: New\n        expr: x > 1_000\n      - record: a:b\n        expr: new(x)\n"
+    )
+    folder = write(alerts=RULE + newer + "      - alert: Old\n        expr: x > 1000\n")
+    (group,) = (file := load_rules(folder / "alerts.yml")).groups
+    assert [rule.name for rule in group.rules] == ["New", "a:b", "Old"]
+    assert [(rule.name, rule.is_alert, rule.line) for rule in file.unread] == [
+        ("New", True, 4),
+        ("a:b", False, 6),
+    ]
+    paths = folder / "prometheus.yml", folder / "alertmanager.yml"
+    error = refused(lambda _: load_monitoring(*paths), folder)
+    assert (error.line, "not understood here" in str(error)) == (4, True), str(error)
+    assert list(load_monitoring(*paths, may_have_unread=True).alerts) == ["Old"]
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -79,6 +79,9 @@ BAD = [
     ("two scalars", GOOD.replace('up{job="app"} == 0', "1 > 2"), "AD107", 5),
     ("a variable of Grafana", GOOD.replace('up{job="app"}', "rate(x[$__interval])"), "AD107", 5),
     ("newer PromQL", GOOD.replace('up{job="app"}', "rate(x[5m] smoothed)"), "AD108", 5),
+    ("digits in groups", GOOD.replace("== 0", "> 1_000"), "AD108", 5),
+    ("no number", GOOD.replace("== 0", "> 1x"), "AD107", 5),
+    ("or in matchers", GOOD.replace('job="app"', 'job="app" or job="web"'), "AD107", 5),
     ("a newer function", GOOD.replace('up{job="app"}', "brand_new(x)"), "AD108", 5),
     ("a computed range", GOOD.replace('up{job="app"}', "rate(x[5m+1m])"), "AD108", 5),
     ("too deep", GOOD.replace('up{job="app"}', "(" * 30_000 + "x" + ")" * 30_000), "AD108", 5),
@@ -126,7 +129,15 @@ def test_every_document_of_a_file_is_judged(tmp_path: Path) -> None:
 def test_rules_of_the_operator_are_read(tmp_path: Path) -> None:
     indented = "".join(f"  {line}\n" for line in GOOD.replace("== 0", "< 0").splitlines())
     head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: x}\n"
-    assert codes(judge(tmp_path, rules=f"{head}spec:\n{indented}")) == {"AD205"}
+    resource = f"{head}spec:\n{indented}"
+    assert codes(judge(tmp_path, rules=resource)) == {"AD205"}
+    others = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n---\n"
+    second = resource.replace("alert: Example", "alert: Other")
+    report = judge(tmp_path, rules=f"{others}{resource}---\n{second}")
+    assert [(f.code, f.rule) for f in report.findings] == [
+        ("AD205", "Example"),
+        ("AD205", "Other"),
+    ]
 
 
 def test_a_folder_may_hold_anything_else(tmp_path: Path) -> None:
@@ -137,6 +148,11 @@ def test_a_folder_may_hold_anything_else(tmp_path: Path) -> None:
     report = judge(tmp_path, rules=GOOD, **test)
     assert report.findings == ()
     assert report.files == 1
+    # As a shell's *.yml names them.
+    tests = tmp_path / "rule_tests.yml"
+    assert lint([tmp_path / "rules.yml", tests]) == report
+    with pytest.raises(UsageError, match="no rule file in"):
+        lint([tests])
 
 
 ROUTES = """\
@@ -156,7 +172,8 @@ receivers:
         (ROUTES + "routes: []\n", "AD105", 6),
         (ROUTES.replace("receiver: team", "receiver: nobody"), "AD106", 1),
         (ROUTES.replace("receiver: team", "receiver: team, group_wait: soon"), "AD106", 1),
-        (ROUTES + "  - <<: *team\n    name: other\n", "AD108", 6),
+        (ROUTES + "  - <<: *team\n    name: other\n", "AD118", 6),
+        (ROUTES + "  - {[a]: b}\n", "AD106", 6),
     ],
 )
 def test_an_alertmanager_yml_that_is_refused(

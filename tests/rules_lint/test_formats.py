@@ -191,6 +191,14 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert _run(str(rules), "--fail-on", "warning")[0] == 1
     rules.write_text(GOOD.replace("== 0", "< 0"))
     assert _run(str(rules), "--fail-on", "error")[0] == 1
+    newer = GOOD.replace("== 0", "> 1_000")
+    rules.write_text(newer)
+    assert _run(str(rules))[0] == 3
+    assert _run(str(rules), "--fail-on", "warning")[0] == 1
+    rules.write_text(newer + GOOD.split("rules:\n")[1].replace("== 0", "< 0"))
+    assert _run(str(rules))[0] == 1
+    rules.write_text("# alertdrill: ignore AD108 because promtool accepts it\n" + newer)
+    assert _run(str(rules))[0] == 0
     assert _run(str(rules), "--format", "xml")[0] == 2
     assert _run()[0] == 2
 
@@ -238,3 +246,32 @@ def test_the_documentation_is_what_the_checks_say() -> None:
     ).stdout
     assert (REPOSITORY / "docs/rules-check.md").read_text(encoding="utf-8") == printed
     assert all(f"## {code}\n" in printed for code in BY_CODE)
+
+
+def test_pipes_are_read_like_files(tmp_path: Path) -> None:
+    bad = GOOD.replace("== 0", "< 0")
+    queue = GOOD.replace('up{job="app"} == 0', "queue_length > 5")
+    command = f"{sys.executable} -m alertdrill rules check"
+
+    def run(arguments: str, text: str = "") -> tuple[int, str]:
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"{command} {arguments}"],
+            env={**os.environ, "PATH": os.defpath},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, output = run("/dev/stdin", bad)
+    assert (code, "/dev/stdin:5:15 error AD205" in output) == (1, True), output
+    assert run("/dev/stdin", GOOD)[0] == 0
+    (tmp_path / "bad.yml").write_text(bad)
+    assert run("<(cat bad.yml)")[0] == 1
+    assert run("/dev/stdin --metrics <(echo queue_length 1)", queue)[0] == 0
+    code, output = run("/dev/stdin --metrics <(echo b 1)", queue)
+    assert (code, "AD206" in output) == (1, True), output
+    assert run("/dev/null")[0] == 2

@@ -104,7 +104,6 @@ CAUGHT = [
     # rates and shares
     ("AD305", 'sum(rate(requests_total{status="error"}[5m])) > 0.05'),
     ("AD305", '0.05 < rate(requests_total{code=~"5.."}[5m])'),
-    ("AD305", "rate(sync_errors_total[5m]) > 0.01"),
     ("AD310", f"{ERRORS} / {ALL} * 100 < 99"),
     ("AD312", "queue_length"),
     ("AD312", "queue_length > bool 5"),
@@ -187,6 +186,7 @@ LEFT_ALONE = [
     ("AD305", 'sum(rate(requests_total{status="error"}[5m])) > 5'),
     ("AD305", 'rate(cpu_seconds_total{state="busy"}[5m]) > 0.9'),
     ("AD305", "rate(requests_total[5m]) > 0.5"),
+    ("AD305", "rate(etcd_network_peer_sent_failures_total[5m]) > 0.01"),
     ("AD305", f"{ERRORS} / {ALL} > 0.05"),
     ("AD310", f"{ERRORS} / ({ALL} > 0) < 0.99"),
     ("AD310", f"{ERRORS} / {ALL} < 0.99 or absent(requests_total)"),
@@ -287,7 +287,17 @@ def test_prometheus_yml_lets_it_be(code: str, expr: str, tmp_path: Path) -> None
     assert code not in judge_expr(tmp_path, expr, prometheus=PROMETHEUS)
 
 
+FAILURES = "rate(sent_failures_total[5m]) > 0.01"
+OF_ERRORS = 'rate(requests_total{status="error"}[5m]) > 0.05'
 TEXTS = [
+    ("AD305", FAILURES, "{{ $value | humanizePercentage }} of the messages fail", True),
+    ("AD305", FAILURES, "more than 1 % of the messages fail", True),
+    ("AD305", FAILURES, '{{ printf "%.2f" $value }} messages fail in each second', False),
+    ("AD305", FAILURES, "messages fail", False),
+    ("AD305", FAILURES, "high failure rate", True),
+    ("AD305", OF_ERRORS, "Error rate is {{ $value }}", True),
+    ("AD305", OF_ERRORS, "{{ $value | humanize }} errors/s", False),
+    ("AD305", OF_ERRORS, "{{ $value | humanize }} errors per second", False),
     ("AD307", 'absent(up{job="app"})', "{{ $labels.instance }}", True),
     ("AD404", 'absent(up{job="app"})', "{{ $labels.instance }}", False),
     ("AD307", 'up{job="app"} == 0 or absent(up{job="app"})', "{{ $labels.instance }}", True),

@@ -282,6 +282,84 @@ def test_the_command_judges_by_tests_by_replays_and_by_both(
     assert {**again, "seconds": 0} == {**alone, "seconds": 0}
 
 
+@pytest.mark.docker
+def test_a_broken_test_file_is_said_and_stops_no_other(write, monkeypatch, tmp_path, capsys):
+    rules = write("rules.yml", DOWN)
+    write("down.test.yml", TEST)
+    write("broken.test.yml", "rule_files: [rules.yml\ntests: []\n")
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    monkeypatch.chdir(tmp_path)
+    code = run_mutation(
+        [rules],
+        None,
+        fail_under=None,
+        output=Format.JSON,
+        badge=None,
+        resume=True,
+        workers=2,
+    )
+    printed = capsys.readouterr()
+    assert (code, json.loads(printed.out)["killed"] > 2) == (0, True)
+    said = [line for line in printed.err.splitlines() if "broken.test.yml:" in line]
+    assert len(said) == 1
+    assert said[0].startswith("not read: ")
+
+
+@pytest.mark.docker
+def test_a_badge_that_cannot_be_written_is_said_after_the_score(
+    write, monkeypatch, tmp_path, capsys
+):
+    rules, tests = write("rules.yml", DOWN), write("down.test.yml", TEST)
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    with pytest.raises(UsageError, match="can't be written: No such file"):
+        run_mutation(
+            [rules, rules],
+            [str(tests)],
+            fail_under=None,
+            output=Format.JSON,
+            badge=tmp_path / "nowhere" / "badge.json",
+            resume=True,
+            workers=2,
+        )
+    assert len(json.loads(capsys.readouterr().out)["files"]) == 1
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("expr", ["up > 1_000", "nonsense(up)"])
+def test_a_rule_in_newer_promql_concerns_no_other(
+    expr, write, folder, monkeypatch, tmp_path, capsys
+):
+    rules = write("rules.yml", f"{DOWN}      - alert: New\n        expr: {expr}\n")
+    write("down.test.yml", TEST)
+    monkeypatch.setattr("alertdrill.rules.mutation.command.cache_folder", lambda: tmp_path / "c")
+    table = write("expect.yml", DOWN_TABLE.replace("[Down]", "[Down, New]"))
+
+    def run(fail_under: float | None) -> int:
+        return run_mutation(
+            [rules],
+            [str(tmp_path / "*.test.yml")],
+            recorded=_recorded([rules], folder, table, None),
+            fail_under=fail_under,
+            output=Format.JSON,
+            badge=None,
+            resume=True,
+            workers=2,
+        )
+
+    if "nonsense" in expr:
+        with pytest.raises(UsageError, match="New: not PromQL, says promtool"):
+            run(None)
+        return
+    assert run(None) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["killed"] > 5
+    assert [one["rule"] for one in document["files"][0]["not_mutated"]] == ["New"]
+    assert "promtool accepts it" in printed.err
+    assert "New can't be judged by replay" in printed.err
+    assert run(0) == 3
+
+
 def test_segments_and_table_need_one_another():
     with pytest.raises(UsageError, match="--segments alone"):
         _recorded([], Path("x"), None, None)

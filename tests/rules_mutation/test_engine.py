@@ -197,3 +197,14 @@ def test_only_killed_and_survived_make_the_score(source):
 )
 def test_exit_codes(source, outcomes, fail_under, code):
     assert _exit_code(report_of(source, *outcomes), fail_under) == code
+
+
+def test_a_rule_that_is_not_mutated_is_no_pass_of_a_gate(write):
+    newer = "  - alert: New\n    expr: a > 1_000\n"
+    source = read_source(write("rules.yml", RULES + newer))
+    (unread,) = source.unread
+    assert (unread.rule, unread.line) == ("New", 34)
+    assert len(source.mutants) == len(read_source(write("old.yml", RULES)).mutants)
+    report = report_of(source, Killed("t"), Survived())
+    assert [_exit_code(report, limit) for limit in (None, 50, 60)] == [0, 3, 1]
+    assert "1 of 11 rules not mutated" in report.text()

@@ -22,8 +22,9 @@ from alertdrill.rules.programs import (
     ProgramUnavailable,
     find,
     on_path,
+    present,
 )
-from alertdrill.stack.component import StackSpec
+from alertdrill.stack.component import Image, StackSpec
 
 EVERY = pytest.mark.parametrize("spec", [PROMTOOL, PROMETHEUS, ALERTMANAGER], ids=lambda s: s.title)
 
@@ -47,7 +48,7 @@ def test_the_one_on_path_comes_first(spec, tmp_path, monkeypatch):
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
         monkeypatch.setenv("PATH", str(path.parent))
-        assert find(spec, tmp_path, ProgramImage("key", nobody)).path == path
+        assert find(spec, tmp_path, ProgramImage(("a:1",), nobody)).path == path
 
 
 def test_a_relative_path_holds_wherever_it_is_run(tmp_path, monkeypatch):
@@ -63,12 +64,12 @@ def test_a_relative_path_holds_wherever_it_is_run(tmp_path, monkeypatch):
 
 @EVERY
 def test_a_copy_needs_no_engine(spec, tmp_path, monkeypatch):
-    copy = tmp_path / spec.image / "some--key" / spec.names[0]
+    copy = tmp_path / spec.image / "some-image-1.0" / spec.names[0]
     copy.parent.mkdir(parents=True)
     copy.touch()
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(programs.docker, "from_env", nobody)
-    found = find(spec, tmp_path, ProgramImage("some: key", nobody))
+    found = find(spec, tmp_path, ProgramImage(("other:2", "some/image:1.0"), nobody))
     assert (found.path, found.folder) == (copy, copy.parent)
 
 
@@ -93,7 +94,7 @@ def test_it_is_copied_out_of_the_image_once(spec, tmp_path, monkeypatch):
         asked.append("")
         return local_image(spec)
 
-    image = ProgramImage("some: key", obtain)
+    image = ProgramImage(("not/to:be-had", local_image(spec)), obtain)
     found = find(spec, tmp_path, image)
     assert found == find(spec, tmp_path, image)
     assert len(asked) == 1
@@ -110,7 +111,7 @@ def test_an_image_without_the_program_is_said(tmp_path, monkeypatch):
     reference = local_image(ALERTMANAGER)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ProgramUnavailable, match="has no promtool; install Prometheus 3"):
-        find(PROMTOOL, tmp_path, ProgramImage("key", lambda: reference))
+        find(PROMTOOL, tmp_path, present(reference))
 
 
 def test_outside_of_any_project_there_is_none(tmp_path, monkeypatch):
@@ -126,6 +127,28 @@ def test_in_a_project_its_cache_is_used(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "below")
     assert project.project_root() == tmp_path
     assert project.cache_folder() == tmp_path / ".cache"
+
+
+@EVERY
+def test_a_copy_is_of_what_the_image_is_built_from(spec, tmp_path, monkeypatch):
+    folder = tmp_path / "images" / spec.image
+    folder.mkdir(parents=True)
+    (tmp_path / "alertdrill.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    image = Image(spec.image, "1.0", official="some/image:1.0", buildable=True)
+    monkeypatch.setattr(Config, "load_stack", lambda self: StackSpec((image,), (), {}))
+    monkeypatch.setattr(project, "load_config", lambda root: Config.model_construct(root=root))
+
+    def references(dockerfile: str) -> tuple[str, ...]:
+        (folder / "Dockerfile").write_text(dockerfile)
+        found = project._image(spec)
+        assert found is not None
+        return found.references
+
+    built, official = references("FROM a\n")
+    other, same = references("FROM b\n")
+    assert built == references("FROM a\n")[0] != other
+    assert official == same == "some/image:1.0"
 
 
 @EVERY

@@ -512,6 +512,28 @@ def test_what_cannot_be_judged_is_unknown(answered, tmp_path):
     }
 
 
+def test_a_rule_in_newer_promql_concerns_no_other(answered, tmp_path):
+    path = tmp_path / "r.yml"
+    path.write_text(
+        alert_rules(
+            "{alert: New, expr: 'up > 1_000'}",
+            "{record: 'new:up', expr: 'up > 1_000'}",
+            "{alert: ReadsNew, expr: 'new:up == 0'}",
+            "{alert: Sound, expr: 'up == 0', for: 2m}",
+        )
+    )
+    found = answered(
+        expectation("errors", fires=frozenset({"New"})), rules=RuleSet((load_rules(path),), 30.0)
+    )
+    assert {key[0]: expected_of(one) for key, one in found.items()} == {
+        "New": (Verdict.UNKNOWN, "not_understood"),
+        "ReadsNew": (Verdict.UNKNOWN, "not_understood"),
+        "Sound": (Verdict.PASS, None),
+    }
+    assert found["New", "errors", False].expected == "fires"
+    assert "promtool accepts it" in found["New", "errors", False].message
+
+
 def test_a_window_of_a_day_and_one_of_minutes(answered, tmp_path):
     path = tmp_path / "r.yml"
     path.write_text(
@@ -566,6 +588,24 @@ def test_the_command_fails(run):
     assert document["verdict"] == "fail"
     wrong = [one for one in document["answers"] if one["verdict"] == "fail"]
     assert [(one["alert"], one["segment"]) for one in wrong] == [("NoSuccessfulSyncs", "down")]
+
+
+def test_a_segment_cut_short_concerns_its_fault_alone(run, tmp_path):
+    table = (TABLE % "APIUnavailable, NoSuccessfulSyncs").replace("  down:", "  drill-down:")
+    assert run(table, "--no-trips").exit_code == 0
+    path = tmp_path / "segments/drill-down--fault.om.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    result = run(table, "--no-trips", "--format", "json")
+    assert result.exit_code == 3, result.output
+    answers = json.loads(result.stdout)["answers"]
+    assert {(one["segment"], one["verdict"], one["reason"]) for one in answers} == {
+        ("healthy", "pass", None),
+        ("errors", "pass", None),
+        ("drill-down", "unknown", "broken_segment"),
+    }
+    assert "drill-down--fault.om.gz" in result.stderr
+    assert "drill-down--fault.om.gz" in answers[-1]["message"]
 
 
 def test_the_command_compares_with_live_drills(run, tmp_path):

@@ -22,6 +22,7 @@ from alertdrill.rules.replay.segments import (
     record_drill,
     save,
 )
+from alertdrill.rules.replay.targets import missed_scrapes
 from alertdrill.signals.recording import RawSeries, Recording
 from tests.signals.fake_prometheus import Fake, serving
 
@@ -357,6 +358,8 @@ def test_a_bad_file_leaves_the_others(tmp_path):
     bad.write_bytes(bad.read_bytes()[:-20])
     found = load_segments(tmp_path)
     assert set(found.faults) == {"good"}
+    assert set(found.broken) == {"bad"}
+    assert "cut short" in found.broken["bad"]
     words = [str(complaint) for complaint in found.complaints]
     assert "cut short" in words[0]
     assert words[0].startswith(f"{bad}:")
@@ -369,6 +372,12 @@ def test_gaps_are_said(tmp_path):
     assert complaint.message.endswith(
         "instance=app:80, job=app was not scraped in 3 of 12 scrapes of kill(hub)"
     )
+
+
+def test_a_target_that_was_never_scraped_has_no_gaps():
+    up = (("__name__", "up"), ("job", "app"))
+    never = Segment("kill(hub)", "d", 15.0, 60.0, {up: np.full(6, np.nan)}, {"up": Kind.GAUGE})
+    assert missed_scrapes(never) == []
 
 
 def test_a_job_of_a_longer_interval_has_no_gaps(tmp_path):

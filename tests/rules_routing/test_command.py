@@ -137,6 +137,26 @@ def test_without_promtool_templates_are_not_proven(
 
 
 @pytest.mark.docker
+def test_a_rule_in_newer_promql_concerns_no_other(
+    tmp_path: Path, program: Program, promtool_path: Path, run: Run
+) -> None:
+    newer = CLEAN.but("alerts", 'up{job="app"} == 0', 'up{job="app"} > 1_000')
+    newer.write(tmp_path)
+    env = with_programs(tmp_path, program, promtool_path)
+    result = run(*ARGUMENTS, "--format", "json", env=env)
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["verdict"]) == (3, "unknown")
+    assert [(alert["name"], alert["verdict"]) for alert in document["alerts"]] == [
+        ("Errors", "pass"),
+        ("Watchdog", "pass"),
+    ]
+    finding = next(one for one in document["findings"] if one["level"] == "unknown")
+    assert finding["code"] == "not_understood"
+    assert "alerts.yml:4: where Down goes is not known" in finding["message"]
+    assert "promtool accepts it" in finding["message"]
+
+
+@pytest.mark.docker
 def test_json(tmp_path: Path, program: Program, promtool_path: Path, run: Run) -> None:
     CLEAN.write(tmp_path)
     env = with_programs(tmp_path, program, promtool_path)

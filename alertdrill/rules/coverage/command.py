@@ -18,7 +18,7 @@ from alertdrill.rules.coverage.live import load_live
 from alertdrill.rules.coverage.matrix import join
 from alertdrill.rules.coverage.replayed import load_replayed
 from alertdrill.rules.coverage.show import document, show
-from alertdrill.rules.model import AlertRule, load_prometheus, load_rules
+from alertdrill.rules.model import AlertRule, UnreadRule, load_prometheus, load_rules
 from alertdrill.rules.project import project_root
 from alertdrill.verdict import Verdict
 
@@ -112,7 +112,7 @@ def _named(files: Iterable[Path], asked: Path) -> tuple[str, ...]:
         for path in files
         for group in load_rules(path).groups
         for rule in group.rules
-        if isinstance(rule, AlertRule)
+        if isinstance(rule, AlertRule) or (isinstance(rule, UnreadRule) and rule.is_alert)
     ]
     if not names:
         raise UsageError("defines no alert: there is nothing to cover", file=asked)

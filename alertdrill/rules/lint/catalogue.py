@@ -23,12 +23,15 @@ alertdrill rules check PATH... [--prometheus FILE] [--alertmanager FILE] [--metr
 
 Each finding is one line, `file:line:col severity code message`, below it what to do. An error
 means that something does not do what it says; a warning, that it probably doesn't, or that only
-a person can tell. Exit codes: 0 clean, 1 findings, 2 wrong usage.
+a person can tell. Exit codes: 0 clean, 1 findings, 3 a rule that could not be
+judged ([AD108](#ad108)), 2 wrong usage.
 
 A path is a rule file, a prometheus.yml, an alertmanager.yml, or a folder that holds some: what a
 file is, is seen from its top-level keys. The rules of the Prometheus operator (`kind:
-PrometheusRule`) are read as well. A check with an option under "judged with" is silent without
-that file, or knows less; a file that is found in a folder counts as given.
+PrometheusRule`) are read as well, also among other resources and from a pipe:
+`helm template … | alertdrill rules check /dev/stdin`. A check with an option under "judged
+with" is silent without that file, or knows less; a file that is found in a folder counts as
+given.
 
 The column is that of the metric, function or label in question; the parser tells no positions,
 so it is the first place where that word stands in the expression, otherwise its start.

@@ -11,6 +11,7 @@ import typer
 from alertdrill.rules.lint.finding import Severity
 from alertdrill.rules.lint.formats import FORMATS
 from alertdrill.rules.lint.run import Given, Report, lint
+from alertdrill.verdict import Verdict
 
 
 class Format(StrEnum):
@@ -60,7 +61,8 @@ def check(
     A comment above a rule or in it switches a check off, with a reason:
     `# alertdrill: ignore AD402 because the summary says it all`.
 
-    Exit codes: 0 clean, 1 findings (of --fail-on or worse), 2 wrong usage, such as no rule file.
+    Exit codes: 0 clean, 1 findings (of --fail-on or worse), 3 a rule that could not be judged
+    (AD108), 2 wrong usage, such as no rule file.
     """
     report = lint(paths, Given(prometheus, alertmanager, tuple(metrics or ())))
     typer.echo(FORMATS[format](report))
@@ -68,8 +70,11 @@ def check(
 
 
 def exit_code(report: Report, fail_on: Severity) -> int:
-    """1 when a finding is as severe as ``fail_on``, otherwise 0."""
+    """1 when a finding is as severe as ``fail_on``, 3 when not all was judged, otherwise 0."""
     failing = report.count(Severity.ERROR)
     if fail_on is Severity.WARNING:
         failing += report.count(Severity.WARNING)
-    return 1 if failing else 0
+    if failing:
+        return Verdict.FAIL.value
+    verdict = Verdict.PASS if report.is_complete else Verdict.UNKNOWN
+    return verdict.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,20 +11,21 @@ from pathlib import Path
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.document import is_readable
 
 
 class Kind(StrEnum):
     RULES = "rules"
     PROMETHEUS = "prometheus"
     ALERTMANAGER = "alertmanager"
+    # promtool's, which name rule files and may stand among them.
+    TESTS = "tests"
     OTHER = "other"
 
 
 _SUFFIXES = (".yml", ".yaml", ".rules")
 _PROMETHEUS = frozenset({"scrape_configs", "scrape_config_files", "alerting", "rule_files"})
 _ALERTMANAGER = frozenset({"route", "receivers", "inhibit_rules"})
-# A promtool test file names rule files, too.
-_TESTS = frozenset({"tests", "evaluation_interval"})
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ def candidates(paths: Iterable[Path]) -> list[Candidate]:
 
     Raises UsageError for a path that doesn't exist.
     """
-    found: dict[Path, Candidate] = {}
+    found: dict[str, Candidate] = {}
     for path in paths:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
                 if file.suffix in _SUFFIXES and not hidden and file.is_file():
-                    found.setdefault(file.resolve(), Candidate(file, named=False))
-        elif path.is_file():
-            found[path.resolve()] = Candidate(path, named=True)
+                    found.setdefault(os.path.realpath(file), Candidate(file, named=False))
+        elif is_readable(path):
+            found[os.path.realpath(path)] = Candidate(path, named=True)
         else:
             raise UsageError("no such file or folder", file=path)
     return list(found.values())
@@ -58,8 +60,8 @@ def kind_of(path: Path, roots: list[Node]) -> Kind:
     keys = set(_top_keys(roots))
     if "groups" in keys or ("spec" in keys and _is_rule_resource(roots)):
         return Kind.RULES
-    if keys & _TESTS and "tests" in keys:
-        return Kind.OTHER
+    if "tests" in keys:
+        return Kind.TESTS
     if keys & _PROMETHEUS or ("alert_rules" in keys):
         return Kind.PROMETHEUS
     if keys & _ALERTMANAGER:

@@ -11,13 +11,14 @@ from ruamel.yaml.nodes import Node
 
 from alertdrill.errors import UsageError
 from alertdrill.rules.alertmanager import AlertmanagerConfig, load_alertmanager
-from alertdrill.rules.document import read_text
-from alertdrill.rules.lint import promtool, suppress
+from alertdrill.rules.document import is_readable, is_template, read_text
+from alertdrill.rules.lint import suppress
 from alertdrill.rules.lint.checks import BY_CODE, OF_RULES
 from alertdrill.rules.lint.discover import Candidate, Kind, candidates, kind_by_name, kind_of
 from alertdrill.rules.lint.exposition import load_exposition
 from alertdrill.rules.lint.finding import START, Check, Finding, Severity
 from alertdrill.rules.lint.prometheus import Prometheus, read_prometheus
+from alertdrill.rules.lint.reading import NOT_JUDGED
 from alertdrill.rules.lint.routing import line_start, unused_receivers
 from alertdrill.rules.lint.rule_check import Context, Problem
 from alertdrill.rules.lint.source import (
@@ -25,9 +26,9 @@ from alertdrill.rules.lint.source import (
     Note,
     Source,
     documents,
-    is_template,
 )
 from alertdrill.rules.lint.subject import Rule, RuleFile, Unparsed, read_rules
+from alertdrill.rules.second_opinion import Opinion, find_on_path, not_asked, opinions
 
 # One of these words is in every file that kind_of() takes for a configuration.
 _CONFIGURATION = (
@@ -48,6 +49,11 @@ class Report:
     findings: tuple[Finding, ...]
     files: int
     rules: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything could be judged."""
+        return all(finding.code != NOT_JUDGED for finding in self.findings)
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
@@ -85,7 +91,8 @@ class _Run:
     recorded: set[str] = field(default_factory=set)
     # Of every alert a digest, so that memory doesn't grow with what the files hold.
     seen: dict[bytes, tuple[bytes, Path, int]] = field(default_factory=dict)
-    kinds: dict[Path, Kind] = field(default_factory=dict)
+    # What is no rule file, and was judged before those.
+    companions: set[Path] = field(default_factory=set)
     # What the patterns of any prometheus.yml find.
     loaded: set[Path] = field(default_factory=set)
     files: int = 0
@@ -106,13 +113,15 @@ class _Run:
         given = {path.resolve(): kind for kind, path in options.items() if path is not None}
         named = [Candidate(path, named=True) for path in options.values() if path is not None]
         for candidate in named:
-            if not candidate.path.is_file():
+            if not is_readable(candidate.path):
                 raise UsageError("no such file", file=candidate.path)
         servers: list[Prometheus] = []
         managers: list[AlertmanagerConfig] = []
         for candidate in [*named, *files]:
             key = candidate.path.resolve()
-            if key in self.kinds or not (key in given or _may_be_configuration(candidate.path)):
+            if key in self.companions or not (
+                key in given or _may_be_configuration(candidate.path)
+            ):
                 continue
             source, roots = self._open(candidate.path)
             kind = given.get(key) or kind_of(candidate.path, roots)
@@ -122,7 +131,7 @@ class _Run:
                 managers.extend(self._alertmanager(source, roots))
             else:
                 continue
-            self.kinds[key] = kind
+            self.companions.add(key)
         self.loaded = {path.resolve() for server in servers for path in server.rule_files}
         # Those given by option come first, and rules are judged by the first.
         self.context = Context(
@@ -130,7 +139,7 @@ class _Run:
             alertmanager=managers[0] if managers else None,
             exposed=load_exposition(self.given.metrics) if self.given.metrics else None,
         )
-        below = {candidate.path.resolve() for candidate in files}
+        below = {candidate.path.resolve() for candidate in files} if servers else set()
         for server in servers:
             if server.path.resolve() in below:
                 files += [
@@ -155,11 +164,7 @@ class _Run:
                 words = str(error).removeprefix(f"{error.file}:").lstrip("0123456789: ")
                 spot = line_start(source, error.line) if error.line else START
                 code = "AD105" if words.startswith("unknown key") else "AD106"
-                if "'<<'" in words:  # legal, but the reader of routes doesn't follow it
-                    code, words = "AD108", "merge keys aren't followed here: no route was judged"
                 source.note(code, words, spot)
-            except RecursionError:
-                source.note("AD101", "is nested too deeply to be read")
             else:
                 source.notes.extend(unused_receivers(read[0], source))
         elif not source.notes:
@@ -171,17 +176,15 @@ class _Run:
 
     def look_at(self, candidate: Candidate) -> None:
         """Judge one file, unless it is none with rules (a folder may hold any)."""
-        key = candidate.path.resolve()
-        if key in self.kinds:
+        if candidate.path.resolve() in self.companions:
             return
         source, roots = self._open(candidate.path)
         kind = kind_of(candidate.path, roots)
         if not roots and source.notes and not candidate.named:
             looks = kind_by_name(candidate.path) is not Kind.OTHER
             kind = Kind.RULES if looks or "groups:" in source.text else Kind.OTHER
-        if kind is not Kind.RULES and not candidate.named:
+        if kind is Kind.TESTS or (kind is not Kind.RULES and not candidate.named):
             return
-        self.kinds[key] = Kind.RULES
         self.rule_files += 1
         if not roots and not source.notes:
             if is_template(source.text):
@@ -215,7 +218,7 @@ class _Run:
             except RecursionError:
                 message = "the expression is nested too deeply to be judged"
                 fix = "split it by recording rules, or look at it yourself"
-                yield _finding(rule, BY_CODE["AD108"], Problem(message, fix=fix))
+                yield _finding(rule, BY_CODE[NOT_JUDGED], Problem(message, fix=fix))
                 break
         yield from self._duplicates(rule)
 
@@ -245,15 +248,13 @@ class _Run:
     def _ask_promtool(self, found: RuleFile) -> None:
         if not found.unparsed:
             return
-        tool = promtool.find()
-        asked: list[str | None] | str = "no promtool is on PATH"
-        if tool is not None:
-            asked = promtool.refusals(tool, [one.expr.value for one in found.unparsed])
-        for number, unparsed in enumerate(found.unparsed):
-            if isinstance(asked, str):
-                _note_unparsed(unparsed, asked, asked=False)
-            else:
-                _note_unparsed(unparsed, asked[number], asked=True)
+        promtool = find_on_path()
+        if promtool is None:
+            said = [not_asked("none is on PATH")] * len(found.unparsed)
+        else:
+            said = opinions(promtool, [one.expr.value for one in found.unparsed])
+        for unparsed, opinion in zip(found.unparsed, said, strict=True):
+            _note_unparsed(unparsed, opinion)
 
     # --- in and out ------------------------------------------------------------------------
 
@@ -330,16 +331,13 @@ def _finding(rule: Rule, check: Check, problem: Problem) -> Finding:
     )
 
 
-def _note_unparsed(unparsed: Unparsed, answer: str | None, asked: bool) -> None:
-    """``answer``: promtool's objection, or why it couldn't be ``asked``; None: it accepts."""
+def _note_unparsed(unparsed: Unparsed, opinion: Opinion) -> None:
     expr = unparsed.expr
-    if asked and answer is not None:
-        expr.source.note("AD107", f"not PromQL, says promtool: {answer}", expr.spot())
+    if opinion.refused:
+        expr.source.note("AD107", f"not PromQL, says {opinion.words}", expr.spot())
         return
-    words = "promtool accepts it" if asked else f"promtool's word is needed, and {answer}"
-    message = f"not understood here ({unparsed.words}); {words}: the rule was not judged"
-    fix = "look at it yourself: no check has seen it" if asked else ""
-    expr.source.note("AD108", message, expr.spot(), fix)
+    message = f"not understood here ({unparsed.words}); {opinion.words}: the rule was not judged"
+    expr.source.note(NOT_JUDGED, message, expr.spot())
 
 
 def _noted(source: Source, note: Note) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from alertdrill.rules.document import is_template, pairs
 from alertdrill.rules.durations import parse_ms
 from alertdrill.rules.lint.finding import START, Spot
 
 NULL = "tag:yaml.org,2002:null"
-MERGE = "<<"
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,6 @@ def documents(source: Source) -> list[Node]:
 
 def _one_line(text: str | None) -> str:
     return ((text or "").splitlines() or ["it can't be read"])[0]
-
-
-_TEMPLATE_WORDS = (".Values", ".Release", ".Chart", "{{ include", "{{- include", "{%")
-
-
-def is_template(text: str) -> bool:
-    """Whether ``text`` looks like a Helm or Jinja template rather than what one renders to."""
-    if any(word in text for word in _TEMPLATE_WORDS):
-        return True
-    return any(line.lstrip().startswith("{{") for line in text.splitlines())
 
 
 def template_spot(source: Source) -> Spot:
@@ -186,6 +176,9 @@ class Entry:
             return {}
         found: dict[str, Entry] = {}
         for key, value, own in pairs(self.node):
+            if not isinstance(key, ScalarNode):
+                self.source.note("AD106", f"a key of {self.name or 'the top level'} must be a text")
+                continue
             word = str(key.value)
             name = f"{self.name}.{word}" if self.name else word
             if word in found:
@@ -200,25 +193,6 @@ class Entry:
                 )
             found[word] = Entry(name, key, value, self.source)
         return found
-
-
-def pairs(node: MappingNode) -> Iterator[tuple[Node, Node, bool]]:
-    """Key, value and whether it is the mapping's own; those of merge keys come last."""
-    yield from _pairs(node, frozenset())
-
-
-def _pairs(node: MappingNode, seen: frozenset[int]) -> Iterator[tuple[Node, Node, bool]]:
-    merged: list[Node] = []
-    for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value == MERGE and key.style is None:
-            merged.extend(value.value if isinstance(value, SequenceNode) else [value])
-        else:
-            yield key, value, True
-    for other in merged:
-        # An alias may name the mapping that it stands in.
-        if isinstance(other, MappingNode) and id(other) not in seen | {id(node)}:
-            for key, value, _ in _pairs(other, seen | {id(node)}):
-                yield key, value, False
 
 
 def spot_of(node: Node) -> Spot:

@@ -81,10 +81,17 @@ class RuleFile:
 
 
 def read_rules(source: Source, roots: list[Node]) -> RuleFile:
-    """Every rule of every document. What is wrong with them is noted in ``source``."""
+    """Every rule of every document. What is wrong with them is noted in ``source``.
+
+    Where some are the operator's resources, as in what Helm renders, the others are none of
+    Prometheus' business, and each is a file of its own.
+    """
     found = RuleFile(source)
+    resources = [root for root in roots if _is_operator(root)]
+    for root in resources:
+        _read_document(Entry("", root, root, source), found, set())
     names: set[str] = set()
-    for number, root in enumerate(roots):
+    for number, root in enumerate([] if resources else roots):
         if number == 1:
             source.note(
                 "AD104",
@@ -97,7 +104,7 @@ def read_rules(source: Source, roots: list[Node]) -> RuleFile:
 
 def _read_document(document: Entry, found: RuleFile, names: set[str]) -> None:
     source = document.source
-    operator = isinstance(document.node, MappingNode) and _is_operator(document)
+    operator = _is_operator(document.node)
     top = document.entries(None if operator else keys.RULE_FILE)
     if operator and "spec" in top:
         top = top["spec"].entries(keys.RULE_FILE)
@@ -112,12 +119,10 @@ def _read_document(document: Entry, found: RuleFile, names: set[str]) -> None:
             _read_rule(rule, group, shared, found)
 
 
-def _is_operator(document: Entry) -> bool:
+def _is_operator(document: Node) -> bool:
     """Whether it is the Prometheus operator's resource, which has the rules below ``spec``."""
-    assert isinstance(document.node, MappingNode)
-    return any(
-        key.value == "kind" and value.value == "PrometheusRule"
-        for key, value in document.node.value
+    return isinstance(document, MappingNode) and any(
+        key.value == "kind" and value.value == "PrometheusRule" for key, value in document.value
     )
 
 
@@ -208,49 +213,31 @@ def _check_recording(entries: Mapping[str, Entry], name: Text | None) -> None:
 
 # --- expressions ---------------------------------------------------------------------------
 
-# What Prometheus learnt after the parser: durations that are computed, modifiers of ranges and
-# of matching. Seeing one of these words, the parser's refusal proves nothing.
-_NEWER_WORDS = ("anchored", "smoothed", "fill", "fill_left", "fill_right", "offset", "@")
-_IN_BRACKETS = "unexpected character inside brackets"
-_UNKNOWN_FUNCTION = "unknown function"
-
 
 def _parse(expr: Text, found: RuleFile) -> tuple[Expr | None, tuple[Visit, ...]]:
     text, source = expr.value, expr.source
     try:
         tree = promql.parse(text)
         return tree, tuple(_walk(tree, ()))
-    except (promql.TooDeep, RecursionError) as error:
-        found.unparsed.append(Unparsed(expr, str(error)))
-        return None, ()
     except ValueError as error:
-        words = str(error).splitlines()[0] if str(error) else "no PromQL"
+        words, may_be_newer = str(error), isinstance(error, promql.NotUnderstood)
     if "{{" in text or "{%" in text:
         source.note(
             "AD103",
             "the expression is a template: render the file first",
             expr.spot("{{" if "{{" in text else "{%"),
         )
-    elif "$" in text and (_IN_BRACKETS in words or "$" in words):
+    elif "$" in text and (promql.IN_BRACKETS in words or "$" in words):
         source.note(
             "AD107",
             f"not PromQL: {words}; variables of Grafana mean nothing to Prometheus",
             expr.spot("$"),
         )
-    elif _may_be_newer(text, words):
+    elif may_be_newer:
         found.unparsed.append(Unparsed(expr, words))
     else:
         source.note("AD107", f"not PromQL: {words}", expr.spot())
     return None, ()
-
-
-def _may_be_newer(text: str, words: str) -> bool:
-    if _UNKNOWN_FUNCTION in words or _IN_BRACKETS in words:
-        return True
-    if words != "invalid promql query":
-        return False
-    tokens = "".join(char if char.isalnum() or char in "_@" else " " for char in text).split()
-    return any(word in tokens for word in _NEWER_WORDS) or "@" in text
 
 
 def _walk(expr: Expr, above: tuple[Expr, ...]) -> Iterator[Visit]:

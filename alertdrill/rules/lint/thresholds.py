@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 import promql_parser as promql
@@ -114,10 +115,23 @@ _FAILING = ("error", "fail")
 _OTHER_UNITS = ("_seconds", "_bytes", "_joules", "_bits")
 
 
+# How people are told of a share, and of a rate.
+_SPEAKS_OF_A_SHARE = re.compile(
+    r"(\d|\}\})\s*%|humanizePercentage|per ?cent|\b(ratio|share|(error|failure) rate)\b",
+    re.IGNORECASE,
+)
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SPEAKS_OF_A_RATE = re.compile(r"(\d|\}\}|\w)/s\b|per (second|minute|hour)", re.IGNORECASE)
+
+
 _THROUGH = ("sum", "avg", "max", "min")
 
 
 def _rate_against_share(rule: Rule, tree: Expr, context: Context) -> Iterator[Problem]:
+    """``failures_total`` at more than one in 100 s is a good rule; the share that a selector by
+    outcome asks for is mostly meant, unless the rule says to people what it means."""
+    texts = [text.value for text in rule.annotations.values() if "://" not in text.value]
+    said = " ".join([_CAMEL_CASE.sub(" ", rule.name.value), *texts])
     for side, symbol, _, value, _ in thresholds(rule):
         rated = _per_second(side)
         if rated is None or symbol not in (">", ">=") or not 0 < value < 1:
@@ -127,9 +141,13 @@ def _rate_against_share(rule: Rule, tree: Expr, context: Context) -> Iterator[Pr
             m.name in _OUTCOME and m.op in (promql.MatchOp.Equal, promql.MatchOp.Re)
             for m in rated.matchers.matchers
         )
-        if any(unit in name for unit in _OTHER_UNITS) or not (
-            by_outcome or any(word in name for word in _FAILING)
-        ):
+        failing = any(word in name for word in _FAILING)
+        share_is_meant = (
+            _SPEAKS_OF_A_RATE.search(said) is None
+            if by_outcome
+            else failing and _SPEAKS_OF_A_SHARE.search(said) is not None
+        )
+        if not share_is_meant or any(unit in name for unit in _OTHER_UNITS):
             continue
         yield Problem(
             f"{number(value)} looks like a share, but {name} is counted per second: "
@@ -336,7 +354,9 @@ CHECKS: tuple[RuleCheck, ...] = (
         severity=Severity.ERROR,
         title="a rate per second compared with a share",
         why="0.05 errors per second are half of the traffic at 0.1 requests per second and "
-        "nothing at 1,000. A warning where only the metric's name speaks of errors.",
+        "nothing at 1,000. A selector by outcome is taken for a share, unless an annotation speaks "
+        "of a rate (per second, /s); a metric of failures alone only where the rule speaks of a "
+        "share or an error rate (a warning), for more than one failure in 100 s is a good rule.",
         fix="divide by the rate of all: sum(rate(errors)) / sum(rate(all))",
         bad=example('rate(http_requests_total{status="503"}[5m]) > 0.05'),
         good=example(f"{ERRORS} / {ALL} > 0.05"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from alertdrill.config import load_config
 from alertdrill.errors import AlertdrillError, UsageError
-from alertdrill.rules.model import load_rules
+from alertdrill.rules.model import UnreadRule, load_rules
 from alertdrill.rules.mutation.killer import Indistinguishable, Killed, Outcome, Survived
 from alertdrill.rules.mutation.mutants import Mutant, Source
 from alertdrill.rules.mutation.pack import RuleDocument, mutated_rule
@@ -66,11 +66,12 @@ def read_recorded(
     rule_set = rules_of(rules, prometheus)
     root = project_root()
     promised = load_config(root).alerts if root is not None else {}
-    own = {name: promise for name, promise in promised.items() if name in rule_set.alerts}
+    own = {name: promise for name, promise in promised.items() if name in rule_set.names}
     expectations = load_expectations(table, own)
-    refuse_unknown_alerts(expectations, rule_set.alerts)
+    refuse_unknown_alerts(expectations, rule_set.names)
     metrics = rule_set.metrics_of(tuple(rule_set.alerts))
     found = load_segments(segments, None if metrics is None else metrics | {"up"})
+    expectations = tuple(one for one in expectations if one.segment not in found.broken)
     for expectation in expectations:
         found.drill_of(expectation.segment)
     content = hashlib.sha256()
@@ -275,7 +276,9 @@ def _versions(rules: RuleSet, place: int, source: Source) -> dict[Mutant, Rule]:
             name = quoted(rules.files[place].groups[mutant.rule.group].name)
             path.write_text(f"groups: [{{name: {name}, {labels}rules: [{rule}]}}]\n", "utf-8")
             with contextlib.suppress(UsageError):  # then promtool has refused it, too
-                found[mutant] = load_rules(path).groups[0].rules[0]
+                version = load_rules(path).groups[0].rules[0]
+                if not isinstance(version, UnreadRule):
+                    found[mutant] = version
     return found
 
 
@@ -295,7 +298,9 @@ def _every(rules: RuleSet, versions: Sequence[Mapping[Mutant, Rule]]) -> RuleSet
     return rules
 
 
-def _with_rules(rules: RuleSet, place: int, number: int, own: tuple[Rule, ...]) -> RuleSet:
+def _with_rules(
+    rules: RuleSet, place: int, number: int, own: tuple[Rule | UnreadRule, ...]
+) -> RuleSet:
     """``rules`` with ``own`` in one group of the file at ``place``."""
     file = rules.files[place]
     group = replace(file.groups[number], rules=own)

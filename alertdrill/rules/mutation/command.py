@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from alertdrill.errors import UsageError
+from alertdrill.rules.model import load_rules
 from alertdrill.rules.mutation.by_promtool import PromtoolKiller
 from alertdrill.rules.mutation.by_replay import Recorded, open_replays, read_recorded
 from alertdrill.rules.mutation.engine import Judged, Tell, judge
@@ -26,6 +27,7 @@ from alertdrill.rules.mutation.store import OutcomeStore
 from alertdrill.rules.project import cache_folder, promtool
 from alertdrill.rules.project import prometheus as find_prometheus
 from alertdrill.rules.promtool import FileResult, Promtool, open_promtool, run_in_batches
+from alertdrill.rules.second_opinion import unread_rules
 from alertdrill.rules.testing.document import TestFile, read_test_file, yaml_files
 from alertdrill.verdict import Verdict
 
@@ -89,8 +91,9 @@ def mutate(
 
     Ctrl-C prints what is known so far; the next run goes on from there.
 
-    Exit codes: 0, 1 below --fail-under, 3 nothing could be said (the tests fail as it is, or
-    there is nothing to kill), 2 wrong usage, 130 interrupted.
+    Exit codes: 0, 1 below --fail-under, 3 nothing could be said (the tests fail as it is, there
+    is nothing to kill, or with --fail-under a rule that can't be mutated), 2 wrong usage,
+    130 interrupted.
     """
     raise typer.Exit(
         run_mutation(
@@ -118,6 +121,7 @@ def run_mutation(
     workers: int,
 ) -> int:
     """``mutate``, with its exit code returned. Raises UsageError."""
+    rules = list(dict.fromkeys(rules))
     sources = [read_source(path) for path in rules]
     alone = recorded is not None and tests is None
     suite = [] if alone else _find_tests(tests)
@@ -125,6 +129,8 @@ def run_mutation(
     judged: list[Judged] = []
     with contextlib.ExitStack() as opened:
         program = opened.enter_context(open_promtool(promtool()))
+        for rule, words in unread_rules(map(load_rules, rules), program.path):
+            print(f"{rule.file}:{rule.line}: {rule.name}: {words}", file=sys.stderr)
         # Without any test it still says which mutants Prometheus would not load.
         testing = [PromtoolKiller(source, suite, program, program.scratch) for source in sources]
         for killer, source in zip(testing, sources, strict=True):
@@ -163,10 +169,17 @@ def run_mutation(
             if judged[-1].interrupted:
                 break
     report = MutationReport(judged, time.monotonic() - begun)
-    if badge is not None:
-        badge.write_text(json.dumps(report.badge()) + "\n", encoding="utf-8")
     print(json.dumps(report.document(), indent=2) if output is Format.JSON else report.text())
+    if badge is not None:
+        _write_badge(report, badge)
     return _exit_code(report, fail_under)
+
+
+def _write_badge(report: MutationReport, path: Path) -> None:
+    try:
+        path.write_text(json.dumps(report.badge()) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't be written: {error.strerror}", file=path) from error
 
 
 def _recorded(
@@ -193,10 +206,14 @@ def _exit_code(report: MutationReport, fail_under: float | None) -> int:
     if fail_under is not None and percent < fail_under:
         print(f"the score is below {fail_under:g} %", file=sys.stderr)
         return Verdict.FAIL.value
+    if fail_under is not None and report.not_mutated:
+        print("a rule could not be mutated: what guards it is unknown", file=sys.stderr)
+        return Verdict.UNKNOWN.value
     return Verdict.PASS.value
 
 
 def _find_tests(globs: Sequence[str] | None) -> list[TestFile]:
+    """The test files among those of ``globs``; a broken one is said, and stops no other."""
     if globs is None:
         paths = [path for path in yaml_files(Path()) if "test" in path.name.lower()]
     else:
@@ -207,8 +224,16 @@ def _find_tests(globs: Sequence[str] | None) -> list[TestFile]:
                 raise UsageError(f"--tests {pattern} matches no file")
             for path in found:
                 paths += list(yaml_files(path)) if path.is_dir() else [path]
-    unique = dict.fromkeys(path.resolve() for path in paths)
-    return [test for test in map(read_test_file, unique) if test is not None]
+    tests: list[TestFile] = []
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        try:
+            test_file = read_test_file(path)
+        except UsageError as error:
+            print(f"not read: {error}", file=sys.stderr)
+            continue
+        if test_file is not None:
+            tests.append(test_file)
+    return tests
 
 
 def _failing(program: Promtool, killers: Sequence[PromtoolKiller], workers: int) -> list[str]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import promql_parser
 from ruamel.yaml.nodes import Node
 
 from alertdrill.rules import promql
@@ -35,7 +34,7 @@ _NOBODY = "__no_alert_has_this_name__"
 def reads_alerts(expr: str) -> bool:
     """Whether ``expr`` may read what alerts write; also True where the parser can't say."""
     try:
-        names = [promql.metric_name(found) for found in promql.selectors(promql_parser.parse(expr))]
+        names = [promql.metric_name(found) for found in promql.selectors(promql.parse(expr))]
     except ValueError:
         return True
     return any(name is None or name in _ALERTS for name in names)

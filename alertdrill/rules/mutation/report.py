@@ -72,6 +72,11 @@ class MutationReport:
         return sum(len(file.outcomes) for file in self.files)
 
     @property
+    def not_mutated(self) -> int:
+        """How many rules could not be."""
+        return sum(len(file.source.unread) for file in self.files)
+
+    @property
     def total(self) -> int:
         return sum(len(file.source.mutants) for file in self.files)
 
@@ -106,6 +111,7 @@ class MutationReport:
     def _summary(self) -> str:
         score = self.score
         resumed = sum(file.resumed for file in self.files)
+        rules = sum(len(file.source.rules) for file in self.files)
         parts = [
             f"mutation score{' so far' if self.interrupted else ''} {score.words}",
             f"{score.killed} of {score.killed + score.survived} mutants killed",
@@ -113,6 +119,8 @@ class MutationReport:
         ]
         if score.indistinguishable:
             parts.append(f"{score.indistinguishable} leave the same trace on these histories")
+        if self.not_mutated:
+            parts.append(f"{self.not_mutated} of {rules} rules not mutated")
         if resumed:
             parts.append(f"{resumed} known from an earlier run")
         if self.interrupted:

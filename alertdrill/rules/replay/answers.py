@@ -7,7 +7,7 @@ one scrape interval before its first, and at its last scrape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alertdrill.rules.promtool import Promtool
@@ -75,6 +75,17 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A scene and the alerts that are judged on it. ``expectation`` None: all is healthy there.
+    ``blip``: the fault is a short one, which must fire nothing."""
+
+    expectation: Expectation | None
+    alerts: tuple[str, ...]
+    scene: Scene
+    blip: bool = False
+
+
+@dataclass(frozen=True)
 class Options:
     """``healthy_s``: how long the healthy history is. ``trips``: look for trip points."""
 
@@ -114,17 +125,19 @@ class Replay:
         found: list[Answer] = []
         checks: list[tuple[Case, Mapping[str, AlertTimeline]]] = []
         rows: list[tuple[Answer, Expectation | None, tuple[Case, ...]]] = []
-        jobs = [*self._healthy_jobs(options, alerts), *self._fault_jobs(expectations, alerts)]
-        for number, (expectation, names, scene, blip) in enumerate(jobs, 1):
-            what = HEALTHY if expectation is None else expectation.segment
-            self.tell(f"{number}/{len(jobs)} {what}{' (short)' if blip else ''}")
-            judged = self.judge.judge(scene.history, alerts=names)
-            compared = [] if blip else self._cross_checks(f"{number} ({what})", scene, judged)
+        jobs = self.jobs(expectations, alerts, options)
+        for number, job in enumerate(jobs, 1):
+            what = HEALTHY if job.expectation is None else job.expectation.segment
+            self.tell(f"{number}/{len(jobs)} {what}{' (short)' if job.blip else ''}")
+            judged = self.judge.judge(job.scene.history, alerts=job.alerts)
+            compared = (
+                [] if job.blip else self._cross_checks(f"{number} ({what})", job.scene, judged)
+            )
             checks += compared
-            for name in names:
-                answer = self._answer(name, expectation, scene, judged, blip)
+            for name in job.alerts:
+                answer = self.answer(name, job, judged)
                 own = tuple(case for case, _ in compared if name in case.alerts)
-                rows.append((answer, expectation, own))
+                rows.append((answer, job.expectation, own))
         self.tell(f"promtool: {len(checks)} histories")
         said = check(self.promtool, self.rules, checks, workers=self.workers)
         differing = {
@@ -138,29 +151,30 @@ class Replay:
             found.append(answer)
         return tuple(found)
 
-    def _healthy_jobs(
-        self, options: Options, alerts: Collection[str]
-    ) -> Iterator[tuple[None, tuple[str, ...], Scene, bool]]:
+    def jobs(
+        self, expectations: Sequence[Expectation], alerts: Collection[str], options: Options
+    ) -> tuple[Job, ...]:
+        """Everything that ``alerts`` are judged on."""
+        return (*self._healthy_jobs(options, alerts), *self._fault_jobs(expectations, alerts))
+
+    def _healthy_jobs(self, options: Options, alerts: Collection[str]) -> Iterator[Job]:
         for window_s, names in self._buckets(alerts):
             length_s = max(options.healthy_s, window_s + _CALM_S)
             history = self._build((Stretch(HEALTHY, length_s),), names, None)
             end_s = history.duration_s
-            yield None, names, Scene(history, min(window_s, end_s), end_s, end_s), False
+            yield Job(None, names, Scene(history, min(window_s, end_s), end_s, end_s))
 
     def _fault_jobs(
         self, expectations: Sequence[Expectation], alerts: Collection[str]
-    ) -> Iterator[tuple[Expectation, tuple[str, ...], Scene, bool]]:
+    ) -> Iterator[Job]:
         for expectation in expectations:
             for _, names in self._buckets(alerts):
-                scene = self.scene(expectation, names, expectation.duration_s)
-                yield expectation, names, scene, False
+                yield Job(
+                    expectation, names, self.scene(expectation, names, expectation.duration_s)
+                )
                 if expectation.blip_s is not None:
-                    yield (
-                        expectation,
-                        names,
-                        self.scene(expectation, names, expectation.blip_s),
-                        True,
-                    )
+                    short = self.scene(expectation, names, expectation.blip_s)
+                    yield Job(expectation, names, short, blip=True)
 
     def _buckets(self, alerts: Collection[str]) -> list[tuple[float, tuple[str, ...]]]:
         """Alerts by how much history their windows need, in seconds, so that one of 30 days
@@ -214,14 +228,9 @@ class Replay:
             if (own := tuple(name for name in case.alerts if name in timelines))
         ]
 
-    def _answer(
-        self,
-        alert: str,
-        expectation: Expectation | None,
-        scene: Scene,
-        judged: Judged,
-        blip: bool,
-    ) -> Answer:
+    def answer(self, alert: str, job: Job, judged: Judged) -> Answer:
+        """What follows from ``judged``, not compared with promtool and without trip points."""
+        expectation, scene, blip = job.expectation, job.scene, job.blip
         limit = None if expectation is None else expectation.limit(alert)
         slow_s = 0.0 if expectation is None else self._slow_s(expectation)
         duration_s = scene.end_s - scene.begin_s
@@ -287,6 +296,23 @@ class Replay:
         return bool(timelines) and all(
             timeline.first(State.FIRING, scene.begin_s) is not None for timeline in timelines
         )
+
+
+def unknown_answers(
+    reasons: Mapping[str, Unjudged], expectations: Iterable[Expectation | None], options: Options
+) -> Iterator[Answer]:
+    """For alerts that can't be judged, one answer per expectation, as ``Replay.answers`` gives
+    them; ``reasons`` by alert."""
+    for expectation in expectations:
+        for alert, reason in reasons.items():
+            answer = Answer(
+                alert=alert,
+                segment=HEALTHY if expectation is None else expectation.segment,
+                expected=_expected(alert, expectation, blip=False),
+                duration_s=options.healthy_s if expectation is None else expectation.duration_s,
+                verdict=Verdict.UNKNOWN,
+            )
+            yield _unknown(answer, reason)
 
 
 def _expected(alert: str, expectation: Expectation | None, blip: bool) -> str:

@@ -78,14 +78,15 @@ def replay(
     unjudged = load_unjudged(expect, rule_set.alerts)
     alerts = _chosen(rule_set, alert, unjudged)
     expectations = _selected(_table(expect, rule_set), select, expect)
-    refuse_unknown_alerts(expectations, rule_set.alerts)
+    refuse_unknown_alerts(expectations, rule_set.names)
     healthy_s = _duration_s(history)
     recorded = load_segments(segments, _metrics(rule_set, alerts))
-    for expectation in expectations:
-        recorded.drill_of(expectation.segment)
     errors = Console(stderr=True)
     for complaint in recorded.complaints:
         errors.print(str(complaint), style="yellow", highlight=False, soft_wrap=True)
+    for expectation in expectations:
+        if expectation.segment not in recorded.broken:
+            recorded.drill_of(expectation.segment)
     with errors.status("replay") as status:
         answers = virtual_verdicts(
             rule_set,
@@ -115,41 +116,41 @@ def rules_of(paths: Sequence[Path], prometheus: Path | None = None) -> RuleSet:
 
     Raises UsageError with file and line.
     """
-    files: list[RuleFile] = [load_rules(path) for path in paths]
+    files: list[RuleFile] = [load_rules(path) for path in dict.fromkeys(paths)]
     if prometheus is None:
         rules = RuleSet(tuple(files), DEFAULT_INTERVAL_S)
     else:
         config = load_prometheus(prometheus)
         rules = RuleSet(tuple(files), config.evaluation_interval_s, config.external_labels)
-    if not rules.alerts:
+    if not rules.names:
         raise UsageError("it defines no alert: there is nothing to judge", file=paths[0])
     return rules
 
 
 def _metrics(rules: RuleSet, alerts: Sequence[str]) -> frozenset[str] | None:
     """What to read of the segments; targets are told apart by ``up``."""
-    metrics = rules.metrics_of(alerts)
+    metrics = rules.metrics_of([name for name in alerts if name in rules.alerts])
     return None if metrics is None else metrics | {"up"}
 
 
 def _chosen(
     rules: RuleSet, names: Sequence[str] | None, unjudged: Collection[str]
 ) -> tuple[str, ...]:
-    unknown = sorted(set(names or ()) - set(rules.alerts))
+    unknown = sorted(set(names or ()) - set(rules.names))
     if unknown:
         raise UsageError(
             f"--alert {', '.join(unknown)}: no rule defines it; the rules define "
-            f"{', '.join(rules.alerts)}"
+            f"{', '.join(rules.names)}"
         )
-    wanted = names or [name for name in rules.alerts if name not in unjudged]
-    return tuple(name for name in rules.replayable if name in wanted)
+    wanted = names or [name for name in rules.names if name not in unjudged]
+    return tuple(name for name in (*rules.replayable, *rules.unread) if name in wanted)
 
 
 def _table(path: Path, rules: RuleSet) -> tuple[Expectation, ...]:
     """The table, with what the project around promised of alerts that ``rules`` define."""
     root = project_root()
     promised = load_config(root).alerts if root is not None else {}
-    own = {name: promise for name, promise in promised.items() if name in rules.alerts}
+    own = {name: promise for name, promise in promised.items() if name in rules.names}
     return load_expectations(path, own)
 
 

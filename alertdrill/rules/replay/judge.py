@@ -68,7 +68,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class _Region:
+class Region:
     """Where a history lies in Prometheus' time."""
 
     base_ms: int
@@ -78,19 +78,35 @@ class _Region:
         return max(0, -(-(self.duration_ms - phase_ms) // interval_ms))
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A history that was written: where each alert is to be judged at each phase, or why not."""
+
+    regions: Mapping[tuple[str, Phase], Region]
+    unjudged: Mapping[str, Unjudged]
+
+
 # A rule's result: for each label set at which evaluations, and with which values.
 _Result = list[tuple[Mapping[str, str], Indices, Values]]
 
 
 class Judge:
-    """Judges histories, one after another, by a Prometheus that is running."""
+    """Judges histories, one after another, by a Prometheus that is running.
 
-    def __init__(self, prometheus: Prometheus, rules: RuleSet):
+    ``every``: ``rules`` and all versions of them that ``judge_placed`` may be asked for, in one.
+    Histories then lie so far apart that no version can see two of them, with all series that any
+    may read; and what ``rules``' own expressions give is kept, since versions share it.
+    """
+
+    def __init__(self, prometheus: Prometheus, rules: RuleSet, every: RuleSet | None = None):
         self._prometheus = prometheus
         self._rules = rules
+        self._every = every or rules
+        self._kept = frozenset(rule.expr for rule, _ in rules.rules) if every else frozenset()
+        self._results: dict[tuple[str, int, int, int], _Result] = {}
         self._next_ms = _FIRST_MS
         self._unsettled = 0
-        look_back_s = max(rules.look_back_s(rules.alerts), 0.0)
+        look_back_s = max(self._every.look_back_s(self._every.alerts), 0.0)
         self._gap_ms = round(look_back_s * 1000) + _STALENESS_MS
 
     def judge(
@@ -102,19 +118,18 @@ class Judge:
     ) -> Judged:
         """The timelines of ``alerts`` (None: of all) on ``history``, one per phase."""
         names = tuple(self._rules.alerts) if alerts is None else tuple(alerts)
-        found: dict[str, Unjudged] = {}
-        for name in names:
-            for rule, _ in self._rules.alerts[name]:
-                reason = unjudged(self._rules, rule)
-                if reason is not None:
-                    found[name] = reason
-        sound = [name for name in names if name not in found]
-        timelines: dict[str, tuple[AlertTimeline, ...]] = {}
-        series = _needed(history, self._rules, sound)
-        plain = [name for name in sound if not self._reads_recordings(name)]
-        recording = [name for name in sound if name not in plain]
+        return self.judge_placed(self.place(history, names, phases), names, phases)
+
+    def place(
+        self, history: History, alerts: Collection[str], phases: Sequence[Phase] = PHASES
+    ) -> Placed:
+        """Write ``history``, and what the recordings of ``alerts`` make of it at each phase."""
+        found = {name: reason for name in alerts if (reason := _unsound(self._rules, name))}
+        sound = [name for name in alerts if name not in found]
+        recording = [name for name in sound if self._reads_recordings(name)]
+        series = _needed(history, self._every, sound)
         region = self._write(series, history)
-        jobs = [(name, phase, region) for name in plain for phase in phases]
+        regions = {(name, phase): region for name in sound for phase in phases}
         for phase in phases if recording else ():
             try:
                 own = self._record(recording, series, history, region, phase)
@@ -122,11 +137,31 @@ class Judge:
                 reason = Unjudged(Why.EVALUATION_FAILS, f"a recording fails: {error}")
                 found |= dict.fromkeys(recording, reason)
                 break
-            jobs += [(name, phase, own) for name in recording]
-        jobs = [job for job in jobs if job[0] not in found]
+            regions |= {(name, phase): own for name in recording}
+        return Placed(MappingProxyType(regions), MappingProxyType(found))
+
+    def judge_placed(
+        self,
+        placed: Placed,
+        alerts: Collection[str],
+        phases: Sequence[Phase],
+        rules: RuleSet | None = None,
+    ) -> Judged:
+        """``alerts`` where ``place`` put them, by ``rules`` that differ from the judge's own in
+        these alerts alone (None: by its own)."""
+        rules = rules or self._rules
+        found = {
+            name: reason
+            for name in alerts
+            if (reason := placed.unjudged.get(name) or _unsound(rules, name))
+        }
+        jobs = [(name, phase) for name in alerts if name not in found for phase in phases]
+        timelines: dict[str, tuple[AlertTimeline, ...]] = {}
         with ThreadPoolExecutor(_WORKERS) as pool:
-            results = pool.map(lambda job: self._timeline(*job), jobs)
-            for (name, _, _), result in zip(jobs, results, strict=True):
+            results = pool.map(
+                lambda job: self._timeline(rules, job[0], job[1], placed.regions[job]), jobs
+            )
+            for (name, _), result in zip(jobs, results, strict=True):
                 if isinstance(result, Unjudged):
                     found[name] = result
                 else:
@@ -138,20 +173,20 @@ class Judge:
     def _reads_recordings(self, name: str) -> bool:
         return any(self._rules.recordings_of(rule) for rule, _ in self._rules.alerts[name])
 
-    def _write(self, series: Mapping[LabelSet, Values], history: History) -> _Region:
+    def _write(self, series: Mapping[LabelSet, Values], history: History) -> Region:
         region = self._reserve(history)
         self._send(series, region, round(history.interval_s * 1000))
         return region
 
-    def _reserve(self, history: History) -> _Region:
+    def _reserve(self, history: History) -> Region:
         duration_ms = round(history.duration_s * 1000)
-        region = _Region(self._next_ms, duration_ms)
+        region = Region(self._next_ms, duration_ms)
         after = self._next_ms + duration_ms + self._gap_ms
         self._next_ms = -(-after // _DAY_MS) * _DAY_MS
         return region
 
     def _send(
-        self, series: Mapping[LabelSet, Values], region: _Region, interval_ms: int, at_ms: int = 0
+        self, series: Mapping[LabelSet, Values], region: Region, interval_ms: int, at_ms: int = 0
     ) -> None:
         for body in requests(series, region.base_ms + at_ms, interval_ms):
             self._prometheus.write(body)
@@ -165,9 +200,9 @@ class Judge:
         alerts: Iterable[str],
         series: Mapping[LabelSet, Values],
         history: History,
-        region: _Region,
+        region: Region,
         phase: Phase,
-    ) -> _Region:
+    ) -> Region:
         """Evaluate the recordings that ``alerts`` need, in order, and write what they give.
 
         It lies in a region of its own, because at another phase it is other series. Scraped
@@ -203,11 +238,13 @@ class Judge:
             self._send(recorded, own, interval_ms, phase_ms)
         return own
 
-    def _timeline(self, name: str, phase: Phase, region: _Region) -> AlertTimeline | Unjudged:
+    def _timeline(
+        self, rules: RuleSet, name: str, phase: Phase, region: Region
+    ) -> AlertTimeline | Unjudged:
         """The timeline of all rules called ``name``, or why there is none."""
         found: dict[LabelSet, tuple[Span, ...]] = {}
-        slowest_s = max(interval_s for _, interval_s in self._rules.alerts[name])
-        for rule, interval_s in self._rules.alerts[name]:
+        slowest_s = max(interval_s for _, interval_s in rules.alerts[name])
+        for rule, interval_s in rules.alerts[name]:
             try:
                 own = self._spans(rule, interval_s, phase, region)
             except QueryFailed as error:
@@ -229,7 +266,7 @@ class Judge:
         )
 
     def _spans(
-        self, rule: AlertRule, interval_s: float, phase: Phase, region: _Region
+        self, rule: AlertRule, interval_s: float, phase: Phase, region: Region
     ) -> dict[LabelSet, tuple[Span, ...]]:
         interval_ms = round(interval_s * 1000)
         phase_ms = phase.of_ms(interval_s)
@@ -254,8 +291,16 @@ class Judge:
             )
         return found
 
-    def _evaluate(self, rule: Rule, region: _Region, interval_ms: int, phase_ms: int) -> _Result:
+    def _evaluate(self, rule: Rule, region: Region, interval_ms: int, phase_ms: int) -> _Result:
         """The untouched expression at every evaluation of ``region``."""
+        if rule.expr not in self._kept:
+            return self._asked(rule, region, interval_ms, phase_ms)
+        key = (rule.expr, region.base_ms, interval_ms, phase_ms)
+        if key not in self._results:
+            self._results[key] = self._asked(rule, region, interval_ms, phase_ms)
+        return self._results[key]
+
+    def _asked(self, rule: Rule, region: Region, interval_ms: int, phase_ms: int) -> _Result:
         count = region.evaluations(interval_ms, phase_ms)
         first_ms = region.base_ms + phase_ms
         parts: dict[LabelSet, list[tuple[Indices, Values]]] = {}
@@ -275,6 +320,12 @@ class Judge:
             )
             for labels, several in parts.items()
         ]
+
+
+def _unsound(rules: RuleSet, alert: str) -> Unjudged | None:
+    """Why ``alert`` can't be judged on any history."""
+    reasons = (unjudged(rules, rule) for rule, _ in rules.alerts[alert])
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _needed(history: History, rules: RuleSet, alerts: Collection[str]) -> dict[LabelSet, Values]:

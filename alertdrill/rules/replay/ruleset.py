@@ -8,7 +8,13 @@ from functools import cached_property
 from types import MappingProxyType
 
 from alertdrill.rules import promql
-from alertdrill.rules.model import DEFAULT_INTERVAL_S, AlertRule, RecordingRule, RuleFile
+from alertdrill.rules.model import (
+    DEFAULT_INTERVAL_S,
+    AlertRule,
+    RecordingRule,
+    RuleFile,
+    UnreadRule,
+)
 from alertdrill.rules.replay.model import LabelSet
 from alertdrill.rules.replay.targets import metric_name
 
@@ -26,22 +32,41 @@ class RuleSet:
 
     @cached_property
     def rules(self) -> tuple[tuple[Rule, float], ...]:
-        """Every rule with its interval in seconds."""
+        """Every rule that can be read, with its interval in seconds."""
         return tuple(
             (rule, group.interval_s or self.evaluation_interval_s)
             for file in self.files
             for group in file.groups
             for rule in group.rules
+            if not isinstance(rule, UnreadRule)
         )
 
     @cached_property
+    def unread(self) -> Mapping[str, UnreadRule]:
+        """Alerts that can't be judged, by name, with the rule that can't be read."""
+        found = [rule for file in self.files for rule in file.unread if rule.is_alert]
+        return MappingProxyType({rule.name: rule for rule in found})
+
+    @cached_property
+    def unread_recordings(self) -> frozenset[str]:
+        """The metrics that are recorded by rules that can't be read."""
+        rules = [rule for file in self.files for rule in file.unread]
+        return frozenset(rule.name for rule in rules if not rule.is_alert)
+
+    @cached_property
     def alerts(self) -> Mapping[str, tuple[tuple[AlertRule, float], ...]]:
-        """Alert rules and their intervals by name; several may share one (e.g. per severity)."""
+        """Alert rules and their intervals by name; several may share one (e.g. per severity).
+        Without those of a name that is among ``unread``."""
         found: dict[str, list[tuple[AlertRule, float]]] = {}
         for rule, interval_s in self.rules:
-            if isinstance(rule, AlertRule):
+            if isinstance(rule, AlertRule) and rule.name not in self.unread:
                 found.setdefault(rule.name, []).append((rule, interval_s))
         return MappingProxyType({name: tuple(rules) for name, rules in found.items()})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every alert, those that can't be judged last."""
+        return (*self.alerts, *self.unread)
 
     @cached_property
     def replayable(self) -> tuple[str, ...]:
@@ -56,7 +81,8 @@ class RuleSet:
     @cached_property
     def recorded(self) -> frozenset[str]:
         """The metrics that the rules themselves record."""
-        return frozenset(rule.name for rule, _ in self.rules if isinstance(rule, RecordingRule))
+        names = [rule.name for rule, _ in self.rules if isinstance(rule, RecordingRule)]
+        return self.unread_recordings.union(names)
 
     def reads(self, rule: Rule) -> frozenset[str | None]:
         """The metrics that ``rule`` selects; None where a selector names no single one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +52,14 @@ class Complaint:
 class Segments:
     """What drills recorded, by drill: for each one its healthy segment and its fault's.
 
-    ``complaints``: files that were left out, and gaps in those that were not.
+    ``complaints``  files that were left out, and gaps in those that were not
+    ``broken``      the drills whose files were left out, and why
     """
 
     healthy: Mapping[str, Segment]
     faults: Mapping[str, Segment]
     complaints: tuple[Complaint, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def drill_of(self, segment: str) -> str:
         """The drill that recorded ``segment``: a drill's id, or the name of a fault.
@@ -130,11 +132,13 @@ def load_segments(folder: Path, select: Collection[str] | None = None) -> Segmen
         raise UsageError(f"there is no segment ({_PATTERN}) in it: run drills first", file=folder)
     found: dict[str, dict[bool, tuple[Path, Segment]]] = defaultdict(dict)
     complaints: list[Complaint] = []
+    broken: dict[str, str] = {}
     for path in paths:
         try:
             segment = read_segment(path, select)
         except UsageError as error:
             complaints.append(Complaint(path, str(error)))
+            broken[path.name.rpartition("--")[0]] = str(error)
             continue
         pair = found[segment.drill]
         is_healthy = segment.name == HEALTHY
@@ -153,12 +157,14 @@ def load_segments(folder: Path, select: Collection[str] | None = None) -> Segmen
         if problem:
             path = next(iter(pair.values()))[0]
             complaints.append(Complaint(path, f"{path}: left out: {problem}"))
+            broken.setdefault(drill, str(complaints[-1]))
             continue
         healthy[drill], faults[drill] = pair[True][1], pair[False][1]
     if not faults:
         whole = "; ".join(str(complaint) for complaint in complaints)
         raise UsageError(f"no pair of segments can be used: {whole}", file=folder)
-    return Segments(healthy, faults, tuple(complaints))
+    left_out = {drill: why for drill, why in broken.items() if drill not in faults}
+    return Segments(healthy, faults, tuple(complaints), left_out)
 
 
 def _mismatch(pair: Mapping[bool, tuple[Path, Segment]]) -> str | None:

@@ -18,6 +18,8 @@ from alertdrill.rules.replay.targets import metric_name
 class Why(StrEnum):
     """Why an alert could not be judged, for machines."""
 
+    NOT_UNDERSTOOD = "not_understood"
+    BROKEN_SEGMENT = "broken_segment"
     UNSOUND_ON_TILES = "unsound_on_tiles"
     TEMPLATED_LABEL = "templated_label"
     EVALUATION_FAILS = "evaluation_fails"
@@ -60,6 +62,10 @@ def unjudged(rules: RuleSet, rule: Rule) -> Unjudged | None:
     """Why ``rule`` can't be judged by replay, None where it can. Its recordings count as well."""
     chain = rules.chain(rule)
     for one in chain:
+        for name in sorted(rules.unread_recordings):
+            if {name, None} & rules.reads(one):
+                words = f"its recording {name} is in PromQL that is not understood here"
+                return Unjudged(Why.NOT_UNDERSTOOD, words)
         for reason in _unsound(promql.parse(one.expr)):
             where = "" if one is rule else f"its recording {one.name}: "
             return Unjudged(Why.UNSOUND_ON_TILES, where + reason)

@@ -60,6 +60,8 @@ def missed_scrapes(segment: Segment) -> list[str]:
         if metric_name(labels) != "up":
             continue
         at = np.flatnonzero(~np.isnan(up))
+        if not len(at):
+            continue
         gaps = np.diff(at)
         step = max(1, round(float(np.median(gaps)))) if len(gaps) else 1
         between = int(np.rint(gaps / step - 1).sum())

@@ -17,11 +17,14 @@ from alertdrill.rules.replay.answers import (
     Replay,
     Tell,
     tell_nobody,
+    unknown_answers,
 )
 from alertdrill.rules.replay.expect import Expectation
 from alertdrill.rules.replay.judge import Judge
 from alertdrill.rules.replay.ruleset import RuleSet
 from alertdrill.rules.replay.segments import HEALTHY, Segments
+from alertdrill.rules.replay.soundness import Unjudged, Why
+from alertdrill.rules.second_opinion import unread_rules
 from alertdrill.verdict import Verdict
 
 # A live alert is later than its replay: scrapes and evaluations of a busy machine are late, and
@@ -45,16 +48,29 @@ def virtual_verdicts(
     and fault, and one per alert for healthy times.
 
     ``prometheus`` and ``promtool`` are programs, which are started for it; ``alerts`` None: all
-    that read series. Raises UsageError for a segment that wasn't recorded, ComponentNotReady,
-    AlertdrillError.
+    that read series. Raises UsageError for a segment that wasn't recorded and for a rule that
+    promtool refuses, ComponentNotReady, AlertdrillError.
     """
+    unread = {
+        rule.name: Unjudged(Why.NOT_UNDERSTOOD, words)
+        for rule, words in unread_rules(rules.files, promtool)
+        if rule.is_alert and (alerts is None or rule.name in alerts)
+    }
     chosen = tuple(name for name in rules.replayable if alerts is None or name in alerts)
     with (
         Prometheus(prometheus, evaluation_interval_s=rules.evaluation_interval_s) as server,
         open_promtool(promtool) as tool,
     ):
         replay = Replay(rules, segments, Judge(server, rules), tool, os.cpu_count() or 1, tell)
-        return replay.answers(expectations, chosen, options)
+        sound = [one for one in expectations if one.segment not in segments.broken]
+        answers = list(replay.answers(sound, chosen, options))
+    answers += unknown_answers(unread, (None, *expectations), options)
+    for one in expectations:
+        if one.segment in segments.broken:
+            words = f"was not judged: {segments.broken[one.segment]}"
+            why = Unjudged(Why.BROKEN_SEGMENT, words)
+            answers += unknown_answers(dict.fromkeys(chosen, why), [one], options)
+    return tuple(answers)
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,12 @@ def _question(
     if not rules and alertmanager is None and prometheus is None:
         config = _project()
         monitoring = load_monitoring(
-            config.path(config.monitoring.prometheus), config.path(config.monitoring.alertmanager)
+            config.path(config.monitoring.prometheus),
+            config.path(config.monitoring.alertmanager),
+            may_have_unread=True,
         )
-        config.refuse_unknown_alerts(monitoring.alerts)
+        unread = [rule.name for file in monitoring.files for rule in file.unread]
+        config.refuse_unknown_alerts({*monitoring.alerts, *unread})
         return Question(
             rule_files=monitoring.files,
             alertmanager=monitoring.alertmanager.path,

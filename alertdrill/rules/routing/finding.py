@@ -29,13 +29,14 @@ class Code(StrEnum):
     TEMPLATE_FAILED = "template_failed"
     TEMPLATE_LABEL = "template_label"
     NOT_RENDERED = "not_rendered"
+    NOT_UNDERSTOOD = "not_understood"
     SOMETIMES_EMPTY = "sometimes_empty"
     MERGED_SEVERITIES = "merged_severities"
     UNUSED_INHIBITION = "unused_inhibition"
 
 
 _WARNINGS = frozenset({Code.SOMETIMES_EMPTY, Code.MERGED_SEVERITIES, Code.UNUSED_INHIBITION})
-_UNPROVEN = frozenset({Code.NOT_RENDERED})
+_UNPROVEN = frozenset({Code.NOT_RENDERED, Code.NOT_UNDERSTOOD})
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from alertdrill.rules.routing.experiment import (
     run_silenced,
     run_together,
 )
-from alertdrill.rules.routing.finding import Finding, verdict_of
+from alertdrill.rules.routing.finding import Code, Finding, verdict_of
 from alertdrill.rules.routing.firing import Firing, firings
 from alertdrill.rules.routing.judge import UNAVAILABLE, Evidence, Judged, judge, judge_whole
 from alertdrill.rules.routing.process import Alertmanager, ConfigRefused, version
 from alertdrill.rules.routing.recorder import identity
 from alertdrill.rules.routing.render import as_written, has_templates, render
 from alertdrill.rules.routing.rewrite import Setup, clock_for, read_setup
+from alertdrill.rules.second_opinion import unread_rules
 from alertdrill.verdict import Verdict
 
 # More label sets than this are no rules but an inventory.
@@ -77,6 +78,7 @@ def answer(
     own words, where it refuses them), AlertdrillError when nothing could be proven."""
     config = load_alertmanager(question.alertmanager)
     setup = read_setup(config, clock_for(config, question.factor))
+    unread = tuple(_unread(question, find_promtool))
     found = _all_firings(question)
     program = find_alertmanager()
     its_version = version(program)
@@ -89,10 +91,29 @@ def answer(
         config=config,
         setup=setup,
         alerts=judge(lab, rendered, evidence, question.table),
-        findings=judge_whole(lab, rendered, evidence, complete=question.complete),
+        findings=(
+            *unread,
+            *judge_whole(lab, rendered, evidence, complete=question.complete and not unread),
+        ),
         untried=evidence.inhibitions.untried,
         notes=tuple(notes),
     )
+
+
+def _unread(question: Question, find_promtool: Callable[[], Path]) -> Iterator[Finding]:
+    """What to say of alerts whose labels can't be seen in their PromQL. Raises UsageError for
+    one that promtool refuses as well."""
+    if not any(file.unread for file in question.rule_files):
+        return
+    promtool: Path | str
+    try:
+        promtool = find_promtool()
+    except AlertdrillError as error:
+        promtool = str(error)
+    for rule, words in unread_rules(question.rule_files, promtool):
+        if rule.is_alert:
+            message = f"{rule.file}:{rule.line}: where {rule.name} goes is not known: {words}"
+            yield Finding(Code.NOT_UNDERSTOOD, message)
 
 
 def _all_firings(question: Question) -> list[Firing]:
@@ -105,7 +126,7 @@ def _all_firings(question: Question) -> list[Firing]:
         for firing in firings(rule, recordings, question.metrics)
     ]
     if not found:
-        raise AlertdrillError("the rule files define no alert: nothing was proven")
+        raise AlertdrillError("the rule files define no alert that can be read: nothing was proven")
     if len(found) > MAX_FIRINGS:
         raise UsageError(
             f"the rules can fire {len(found)} different alerts; at most {MAX_FIRINGS} are judged "
