@@ -55,7 +55,7 @@ def run_beside(
     """
     if service == python_of and shares == "network" and not capabilities:
         # It has Python itself, so no container need be made: a tenth of the time.
-        return vantage._run(stack, service, program, question)
+        return vantage.run(stack, service, program, question)
     target = stack.container(service)
     image = str(stack.container(python_of).attrs["Image"])
     namespace = f"container:{target.id}"
