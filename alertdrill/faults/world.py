@@ -64,8 +64,8 @@ def _value(sight: Sight | None) -> str:
 
 def leftovers(stack: Target) -> list[str]:
     """One sentence for each toxic, disabled proxy, HTTP fault, container that isn't running or
-    is detached from its network, CPU limit, database session of a fault, note of a fault, and
-    fault that is driven in time.
+    is detached from its network, CPU limit, database session of a fault, replica that doesn't
+    replay, note of a fault, and fault that is driven in time.
 
     Empty: nothing is broken. Raises FaultError when the stack can't name its components.
     """
@@ -161,10 +161,12 @@ def _is_up(container: Container) -> bool:
 def _database(stack: Target, service: str) -> Iterator[Sight]:
     state = database.state_of(stack, service)
     for application, count in state.sessions.items():
-        wrong = f"{service} has {count} sessions of {application}"
-        yield Sight(f"{service}'s sessions", application, str(count), wrong)
+        held = f"{service} has {count} sessions of {application}"
+        yield Sight(f"{service}'s sessions", application, str(count), held)
     for setting, value in state.settings.items():
-        yield Sight(f"{service}'s settings", setting, value)
+        paused = setting == database.REPLAY and value != "not paused"
+        wrong = f"{service} doesn't replay: it is {value}" if paused else None
+        yield Sight(f"{service}'s settings", setting, value, wrong)
 
 
 def _noted(stack: Target, seen: Container) -> Iterator[Sight]:

@@ -55,7 +55,9 @@ class Component:
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
                      (compressed rules) takes the place of the project's
-    ``tmpfs``        container path -> size, e.g. ``"64m"``
+    ``tmpfs``        container path -> size, e.g. ``"64m"``; gone when the container stops
+    ``volumes``      container path -> volume of the stack
+    ``releases``     images that a fault may release in its place
     ``user``         overrides the image's user
     """
 
@@ -70,6 +72,8 @@ class Component:
     files: Mapping[str, str] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    releases: tuple[str, ...] = ()
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int | None = None
     user: str | None = None
@@ -77,9 +81,14 @@ class Component:
 
 @dataclass(frozen=True)
 class StackSpec:
-    """Everything that can be started: images, components, named profiles and secret names."""
+    """Everything that can be started: images, components, named profiles and secret names.
+
+    ``volumes``  name -> size of a file system in memory, e.g. ``"64m"``; it lasts as long as any
+                 container that has it runs, so one that must outlive a restart belongs to two
+    """
 
     images: tuple[Image, ...]
     components: tuple[Component, ...]
     profiles: Mapping[str, tuple[str, ...]]
     secrets: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
