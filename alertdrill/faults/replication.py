@@ -65,8 +65,11 @@ class ReplayPaused(Fault):
 
     def _write(self, stack: Target) -> tuple[bool, bool]:
         """Whether the replica received a new write, and whether it replayed it."""
+        replica = stack.container(self.service)
+        if not replica.attrs["State"]["Running"]:
+            return False, False
+        address = address_of(replica)
         [written] = ask(stack, self.primary, _WRITE)
-        address = address_of(stack.container(self.service))
         positions = (
             f"SELECT flush_lsn >= '{written}', replay_lsn >= '{written}' "
             f"FROM pg_stat_replication WHERE client_addr = '{address}'"

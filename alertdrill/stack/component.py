@@ -55,7 +55,8 @@ class Component:
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
                      (compressed rules) takes the place of the project's
-    ``tmpfs``        container path -> size, e.g. ``"64m"``; gone when the container stops
+    ``tmpfs``        container path -> size, e.g. ``"64m"``; gone when the container stops; root's,
+                     with the mode that the folder has in the image (1777 where it has none)
     ``volumes``      container path -> volume of the stack
     ``releases``     images that a fault may release in its place
     ``user``         overrides the image's user

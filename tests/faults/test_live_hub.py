@@ -185,6 +185,7 @@ def test_a_full_log_folder_costs_log_lines_and_no_request(stack: Stack) -> None:
         # More than the last page of the file has room for.
         assert {call(stack, "GET", "/nowhere").status_code for _ in range(20)} == {404}
 
+    assert lost() == 0
     fault = DiskFull("hub", LOGS)
     bites_only_while_injected(fault, stack)
     before = lost()
