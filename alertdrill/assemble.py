@@ -32,9 +32,11 @@ def profile_components(spec: StackSpec, profile: str) -> tuple[str, ...]:
 
 
 def images_of(spec: StackSpec, components: tuple[str, ...]) -> list[Image]:
-    """The images that ``components`` run; what those are built from comes along by itself."""
+    """The images that ``components`` run or may be released from; what those are built from comes
+    along by itself."""
     by_name = {image.name: image for image in spec.images}
-    wanted = {component.image for component in spec.components if component.name in components}
+    chosen = [component for component in spec.components if component.name in components]
+    wanted = {image for component in chosen for image in (component.image, *component.releases)}
     missing = sorted(wanted - set(by_name))
     if missing:
         raise UsageError(f"components run images that aren't declared: {', '.join(missing)}")
@@ -212,10 +214,11 @@ def _await_first_scrapes(bench: Bench) -> None:
 
 
 def not_verified(config: Config) -> list[dict[str, str]]:
-    """Declared images that no component of the profile runs: their part is not verified."""
+    """Declared images that no component of the profile runs or is released from: their part is
+    not verified."""
     spec = config.load_stack()
     running = set(profile_components(spec, config.gate.profile))
-    used = {component.image for component in spec.components if component.name in running}
+    used = {image.name for image in images_of(spec, tuple(running))}
     built_from = {need for image in spec.images for need in image.needs}
     rows = []
     for image in spec.images:

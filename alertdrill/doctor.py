@@ -120,7 +120,8 @@ def diagnose(spec: StackSpec, profile: str, project_root: Path, cache_dir: Path)
 
     ``profile`` is the gate's. Raises UsageError when it isn't declared.
     """
-    needed = frozenset(selected(spec, profile_components(spec, profile)))
+    running = selected(spec, profile_components(spec, profile))
+    needed = frozenset(running) | {image for c in running.values() for image in c.releases}
     images = _images(spec)
     try:
         client = engine.connect()

@@ -21,6 +21,7 @@ from hub.errors import DatabaseUnavailable
 from hub.health import Health
 from hub.metrics import UNMATCHED, Metrics
 from hub.readers import AiStudioReader, GithubReader
+from hub.replication import Replication
 from hub.settings import Settings
 from hub.store import Store
 from hub.sync import Syncs
@@ -60,8 +61,13 @@ def create_app(
     """
     settings = settings or Settings.from_env(os.environ)
     transports = transports or Transports()
-    logger = logs.configure(settings.service_name, settings.log_level, settings.log_file)
     metrics = Metrics()
+    logger = logs.configure(
+        settings.service_name,
+        settings.log_level,
+        settings.log_file,
+        lost=metrics.log_records_lost.inc,
+    )
     provider = tracer_provider or tracing.provider(settings.service_name, export=settings.otlp)
     tracer = provider.get_tracer("hub")
 
@@ -73,6 +79,10 @@ def create_app(
         metrics=metrics,
         tracer=tracer,
     )
+    replication = None
+    if settings.replication_url:
+        replication = Replication(settings.replication_url)
+        metrics.watch_replication(replication.lag_s)
     cache = Cache(settings.redis_url, provider)
     github = Upstream(
         "github",
@@ -121,6 +131,8 @@ def create_app(
         github.close()
         ai_studio.close()
         cache.close()
+        if replication is not None:
+            replication.close()
         database.close()
         provider.shutdown()
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
 from pythonjsonlogger.json import JsonFormatter
 
 LOGGER = "hub"
+MOST_BYTES = 8 * 1024 * 1024
 
 
 class EcsFormatter(JsonFormatter):
@@ -41,10 +47,63 @@ class EcsFormatter(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
 
 
-def configure(service: str, level: str, file: str = "") -> logging.Logger:
+class LogFile(logging.Handler):
+    """Appends one line per record to ``path``; ``lost`` is called for each that wasn't written.
+
+    Serving goes on when the disk is full or the folder is gone: a log line is never worth a
+    request. Neither is such a record kept, or it would be memory that fills up instead. A file of
+    ``MOST_BYTES`` becomes ``path``.1, in place of the one before.
+    """
+
+    def __init__(self, path: Path, lost: Callable[[], None]):
+        super().__init__()
+        self._path = path
+        self._lost = lost
+        self._file: io.FileIO | None = None
+        self._failing = False
+        # A full disk may take half a line; the next one must not be glued to it.
+        self._torn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.format(record)}\n".encode()
+        try:
+            self._append(line)
+            self._failing = False
+        except OSError as error:
+            self._lost()
+            if not self._failing:
+                self._failing = True
+                logging.getLogger(LOGGER).error(
+                    "log_file_not_written", extra={"error.message": str(error)}
+                )
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = io.FileIO(self._path, "a")
+        if self._file.tell() >= MOST_BYTES:
+            self._file.close()
+            self._file = None
+            os.replace(self._path, f"{self._path}.1")
+            self._file = io.FileIO(self._path, "a")
+        line = b"\n" + line if self._torn else line
+        taken = self._file.write(line)
+        self._torn = taken < len(line)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def configure(
+    service: str, level: str, file: str = "", lost: Callable[[], None] = lambda: None
+) -> logging.Logger:
     """The hub's logger, writing to stdout and, when named, appending to ``file``.
 
-    Calling it again replaces the handlers of the first call.
+    ``lost`` is called for each record that ``file`` didn't take. Calling it again replaces the
+    handlers of the first call.
     """
     logger = logging.getLogger(LOGGER)
     for old in list(logger.handlers):
@@ -52,7 +111,7 @@ def configure(service: str, level: str, file: str = "") -> logging.Logger:
         old.close()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file:
-        handlers.append(logging.FileHandler(file, encoding="utf-8", delay=True))
+        handlers.append(LogFile(Path(file), lost))
     for handler in handlers:
         handler.setFormatter(EcsFormatter(service))
         logger.addHandler(handler)

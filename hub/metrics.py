@@ -6,6 +6,8 @@ event; so each label set is touched when the metrics are made.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable
 
 from prometheus_client import (
@@ -146,6 +148,22 @@ class Metrics:
         self.db_pool_limit = Gauge(
             "db_connection_pool_limit", "Connections that the pool may open", registry=registry
         )
+        self.db_replication_lag = Gauge(
+            "db_replication_lag_seconds",
+            "Age of the oldest write that the slowest replica hasn't replayed; NaN: not known",
+            registry=registry,
+        )
+        # Nobody has asked yet, and 0 would say that all is well.
+        self.db_replication_lag.set(math.nan)
+        self.app_time = Gauge(
+            "app_time_seconds", "The hub's own clock at the scrape, Unix time", registry=registry
+        )
+        self.app_time.set_function(time.time)
+        self.log_records_lost = Counter(
+            "log_records_lost_total",
+            "Log records that the log file didn't take",
+            registry=registry,
+        )
         self.webhook_deliveries = Counter(
             "webhook_deliveries_total", "Webhooks, by final outcome", ["outcome"], registry=registry
         )
@@ -186,6 +204,10 @@ class Metrics:
         self.db_pool_size.set_function(size)
         self.db_pool_in_use.set_function(in_use)
         self.db_pool_limit.set(limit)
+
+    def watch_replication(self, lag_s: Callable[[], float]) -> None:
+        """Have the replication lag read at every scrape."""
+        self.db_replication_lag.set_function(lag_s)
 
     def observe_request(self, method: str, endpoint: str, status: int, seconds: float) -> None:
         """``endpoint`` is a route template; one without a route is ``UNMATCHED``."""

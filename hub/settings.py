@@ -14,6 +14,7 @@ class SettingsError(ValueError):
 class Settings:
     """``*_url`` are base URLs without a trailing slash; times are in seconds.
 
+    ``replication_url``  of the primary whose replicas are watched; empty: none are
     ``otlp``  whether spans are exported; the exporter reads its endpoint from the environment
     """
 
@@ -21,6 +22,7 @@ class Settings:
     redis_url: str
     github_url: str
     ai_studio_url: str
+    replication_url: str = ""
     github_repository: str = "bakhmach/hub"
     github_token: str = ""
     ai_studio_key: str = ""
@@ -46,6 +48,7 @@ class Settings:
             redis_url=_required(env, "REDIS_URL", "redis://", "rediss://", "unix://"),
             github_url=_required(env, "GITHUB_URL", "http://", "https://").rstrip("/"),
             ai_studio_url=_required(env, "AI_STUDIO_URL", "http://", "https://").rstrip("/"),
+            replication_url=_optional(env, "REPLICATION_URL", "postgresql://"),
             github_repository=env.get("GITHUB_REPOSITORY", "bakhmach/hub"),
             github_token=env.get("GITHUB_TOKEN", ""),
             ai_studio_key=env.get("AI_STUDIO_KEY", ""),
@@ -72,6 +75,10 @@ def _required(env: Mapping[str, str], name: str, *prefixes: str) -> str:
             f"{name} must start with {' or '.join(prefixes)}; it is unset or not so"
         )
     return value
+
+
+def _optional(env: Mapping[str, str], name: str, *prefixes: str) -> str:
+    return _required(env, name, *prefixes) if env.get(name) else ""
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -1,8 +1,9 @@
-"""Small Python programs run beside a container, in its network or among its processes.
+"""Small Python programs run beside a container: in its network, among its processes, or with its
+volumes.
 
 Services' images needn't have Python, a shell or even a user who may do it: the program runs in a
-container of its own, from the image of a component that has Python, and shares one namespace with
-the service. It takes one JSON document as its argument, prints one as its last line, and bounds
+container of its own, from the image of a component that has Python, and shares one thing with the
+service. It takes one JSON document as its argument, prints one as its last line, and bounds
 every wait itself.
 """
 
@@ -40,12 +41,12 @@ def run_beside(
     program: str,
     question: dict[str, Any],
     *,
-    shares: Literal["network", "processes"],
+    shares: Literal["network", "processes", "volumes"],
     python_of: str,
     capabilities: Sequence[str] = (),
     user: str = "root",
 ) -> Any:
-    """What ``program`` printed beside ``service``, which must be running.
+    """What ``program`` printed beside ``service``, which must be running unless it is for volumes.
 
     ``python_of``     the component whose image has python3
     ``capabilities``  of the kernel, beside the engine's usual ones
@@ -55,7 +56,7 @@ def run_beside(
     """
     if service == python_of and shares == "network" and not capabilities:
         # It has Python itself, so no container need be made: a tenth of the time.
-        return vantage._run(stack, service, program, question)
+        return vantage.run(stack, service, program, question)
     target = stack.container(service)
     image = str(stack.container(python_of).attrs["Image"])
     namespace = f"container:{target.id}"
@@ -66,6 +67,7 @@ def run_beside(
             entrypoint=["timeout", str(TIMEOUT_S), *vantage.PYTHON, program, json.dumps(question)],
             network_mode=namespace if shares == "network" else "none",
             pid_mode=namespace if shares == "processes" else None,
+            volumes_from=[str(target.id)] if shares == "volumes" else None,
             cap_add=list(capabilities),
             user=user,
             labels={RUN_LABEL: stack.run_id},

@@ -16,7 +16,10 @@ from alertdrill.errors import UsageError
 from alertdrill.faults.contract import Fault
 
 # From the outside to the inside; one that isn't here comes last.
-LAYERS = ("TCP", "HTTP", "network", "container", "resource", "data", "deploy", "combination")
+LAYERS = (
+    *("TCP", "HTTP", "network", "container", "resource", "data"),
+    *("time", "deploy", "combination"),
+)
 _PROVEN = re.compile(r"Proven by: (.+?\.)(?:\s|$)")
 
 

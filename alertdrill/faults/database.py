@@ -80,19 +80,20 @@ class DatabaseState:
     settings: Mapping[str, str]
 
 
+REPLAY = "replay"
 _STATE = f"""
 SELECT 'session', application_name, count(*)::text FROM pg_stat_activity
 WHERE application_name LIKE '{SESSION_PREFIX}%' AND pid <> pg_backend_pid() GROUP BY 2
 UNION ALL SELECT 'setting', name, replace(setting, chr(10), ' ') FROM pg_settings
 WHERE source NOT IN ('default', 'override', 'client', 'session')
-UNION ALL SELECT 'setting', 'replay', pg_get_wal_replay_pause_state() WHERE pg_is_in_recovery()
+UNION ALL SELECT 'setting', '{REPLAY}', pg_get_wal_replay_pause_state() WHERE pg_is_in_recovery()
 ORDER BY 1, 2
 """
 
 
 def state_of(stack: Target, service: str) -> DatabaseState:
     """Raises FaultError."""
-    rows = [row.split("|", 2) for row in _ask(stack, service, _STATE)]
+    rows = [row.split("|", 2) for row in ask(stack, service, _STATE)]
     return DatabaseState(
         {name: int(value) for kind, name, value in rows if kind == "session"},
         {name: value for kind, name, value in rows if kind == "setting"},
@@ -159,7 +160,7 @@ class _SessionsFault(Fault):
     def _count(self, stack: Target, *, end: bool = False, state: str = "%") -> int:
         """Sessions of the fault in ``state`` (a LIKE pattern); ``end``: terminate them as well."""
         action = "pg_terminate_backend(pid)" if end else "pid"
-        [row] = _ask(
+        [row] = ask(
             stack,
             self.service,
             f"SELECT count({action}) FROM pg_stat_activity "
@@ -204,11 +205,11 @@ class HeldConnections(_SessionsFault):
         if self.count is not None:
             return self.count, f"BEGIN;\n{_STAY}"
         try:
-            [slots] = _ask(stack, self.service, "SHOW max_connections")
+            [slots] = ask(stack, self.service, "SHOW max_connections")
         except FaultError as error:
             if SLOTS_FULL in str(error):  # by this very fault, perhaps: make room to ask
                 self.heal(stack)
-                [slots] = _ask(stack, self.service, "SHOW max_connections")
+                [slots] = ask(stack, self.service, "SHOW max_connections")
             else:
                 raise
         return min(int(slots), MOST_SESSIONS), f"BEGIN;\n{_STAY}"
@@ -259,7 +260,7 @@ class LongLock(_SessionsFault):
         return f"longlock({self.table})"
 
     def _sessions(self, stack: Target) -> tuple[int, str]:
-        [known] = _ask(stack, self.service, f"SELECT to_regclass({_literal(self._quoted)})")
+        [known] = ask(stack, self.service, f"SELECT to_regclass({_literal(self._quoted)})")
         if not known:
             raise FaultError(f"{self.name}: {self.service} has no table {self.table}")
         lock = f"BEGIN;\nLOCK TABLE {self._quoted} IN ACCESS EXCLUSIVE MODE;\n"
@@ -285,7 +286,7 @@ class LongLock(_SessionsFault):
 
     def _read_gives_up(self, stack: Target) -> bool:
         try:
-            _ask(
+            ask(
                 stack,
                 self.service,
                 f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SELECT 1 FROM {self._quoted} LIMIT 1",
@@ -323,7 +324,7 @@ class SlowQuery(_SessionsFault):
         return self.sessions, "DO 'BEGIN LOOP PERFORM md5(random()::text); END LOOP; END';\n"
 
     def is_effective(self, stack: Target) -> Evidence:
-        [row] = _ask(
+        [row] = ask(
             stack,
             self.service,
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
@@ -333,7 +334,7 @@ class SlowQuery(_SessionsFault):
         return Evidence(int(row) >= self.sessions, f"{row} of {self.sessions} queries are running")
 
 
-def _ask(stack: Target, service: str, statement: str) -> list[str]:
+def ask(stack: Target, service: str, statement: str) -> list[str]:
     """The rows that ``statement`` gives, columns divided by ``|``. Raises FaultError with the
     SQLSTATE."""
     code, output = stack.exec(service, ["sh", "-c", _ASK, statement])

@@ -59,7 +59,7 @@ def write(stack: Target, fault: str, service: str, before: Mapping[str, Any]) ->
     """Remember ``before``; a note that ``fault`` has already stays as it is. Raises FaultError."""
     image = str(stack.container(service).attrs["Image"])
     container = write_as(stack, fault, service, before, image=image)
-    return _note(container)
+    return note_of(container)
 
 
 def write_as(
@@ -100,10 +100,21 @@ def container_of(stack: Target, fault: str, service: str) -> Container | None:
             return None
 
 
+def labelled(client: DockerClient, run_id: str, fault: str) -> Container | None:
+    """The note of ``fault``, whatever it is called by now. Raises FaultError."""
+    with refusals(fault):
+        found = client.containers.list(
+            all=True,
+            filters={"label": [f"{RUN_LABEL}={run_id}", f"{FAULT_LABEL}={fault}"]},
+            ignore_removed=True,
+        )
+    return found[0] if found else None
+
+
 def find(stack: Target, fault: str, service: str) -> Note | None:
     """The note of ``fault``, read through the container of ``service``. Raises FaultError."""
     container = container_of(stack, fault, service)
-    return None if container is None else _note(container)
+    return None if container is None else note_of(container)
 
 
 def erase(stack: Target, fault: str, service: str) -> None:
@@ -124,5 +135,6 @@ def faults_noted(client: DockerClient, run_id: str) -> list[str]:
     return sorted({container.labels[FAULT_LABEL] for container in found})
 
 
-def _note(container: Container) -> Note:
+def note_of(container: Container) -> Note:
+    """What ``container``, which is a note, says."""
     return Note(container.labels[FAULT_LABEL], json.loads(container.labels[BEFORE_LABEL]))

@@ -1,4 +1,4 @@
-"""Faults of what a container may use: too little CPU, memory, disk, or file descriptors."""
+"""Faults of what a container may use: too little CPU, memory, or file descriptors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ PERIOD_US = 100_000
 UNLIMITED = 0x7FFFFFFFFFFFF000
 LEAST_MIB = 6
 HEADROOM_MIB = 8
-FILL_TIMEOUT_S = 30
-MOST_FILLED = 4096 * MIB
 KILLED = 137
 
 _CPU_FILES = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2> /dev/null || cat /sys/fs/cgroup/cpu.max"
@@ -230,86 +228,6 @@ class OutOfMemory(_MemoryFault):
 
     def is_effective(self, stack: Target) -> Evidence:
         return _killed_for_memory(stack.container(self.service))
-
-
-@dataclass(frozen=True)
-class DiskFull(_ResourceFault):
-    """No byte is left in ``path``, which the component must declare as a tmpfs with a size.
-
-    Needs a shell in the image. Proven by: the service's own user can't write 4 KiB there. A
-    container that stops loses its tmpfs, the fault with it.
-    """
-
-    path: str
-
-    @property
-    def name(self) -> str:
-        return f"diskfull({self.service}:{self.path})"
-
-    @property
-    def _file(self) -> str:
-        return f"{self.path.rstrip('/')}/.alertdrill-full"
-
-    def inject(self, stack: Target) -> None:
-        self._refuse_unsized(stack)
-        ledger.write(stack, self.name, self.service, {})
-        # Written until it fails: the shell's verdict is the proof's business.
-        fill = 'cat /dev/zero > "$0" 2> /dev/null; test -s "$0"'
-        self._as_root(stack, ["sh", "-c", fill, self._file])
-
-    def is_effective(self, stack: Target) -> Evidence:
-        if not self._is_up(stack):
-            return Evidence(False, f"{self.service} isn't running")
-        told = self._write(stack)
-        return Evidence(
-            "No space left" in told,
-            f"a write to {self.path} in {self.service}: {told or 'succeeded'}",
-        )
-
-    def heal(self, stack: Target) -> None:
-        if ledger.find(stack, self.name, self.service) is None:
-            return
-        if self._is_up(stack):
-            self._as_root(stack, ["rm", "-f", self._file])
-        ledger.erase(stack, self.name, self.service)
-
-    def is_healed(self, stack: Target) -> Evidence:
-        if ledger.find(stack, self.name, self.service) is not None:
-            return Evidence(False, f"{self.name} is still noted")
-        if not self._is_up(stack):
-            return Evidence(False, f"{self.service} isn't running")
-        told = self._write(stack)
-        return Evidence(not told, f"a write to {self.path}: {told or 'succeeded'}")
-
-    def _write(self, stack: Target) -> str:
-        """What a write of 4 KiB by the image's user is told; empty: it succeeded."""
-        probe = f"{self.path.rstrip('/')}/.alertdrill-probe"
-        write = 'head -c 4096 /dev/zero > "$0"; status=$?; rm -f "$0"; exit $status'
-        code, output = stack.exec(self.service, ["sh", "-c", write, probe])
-        return output.strip()[-200:] or (f"exit {code}" if code != 0 else "")
-
-    def _as_root(self, stack: Target, argv: list[str]) -> None:
-        bounded = ["timeout", str(FILL_TIMEOUT_S), *argv]
-        with ledger.refusals(self.name):
-            result = stack.container(self.service).exec_run(bounded, user="root")
-        if result.exit_code != 0:
-            raise FaultError(
-                f"{self.name}: {argv[0]} ended with {result.exit_code}: {result.output!r}"
-            )
-
-    def _refuse_unsized(self, stack: Target) -> None:
-        mounts = stack.container(self.service).attrs["HostConfig"].get("Tmpfs") or {}
-        size = re.search(r"(?:^|,)size=(\d+)([kmg]?)", mounts.get(self.path, ""), re.IGNORECASE)
-        if size is None:
-            sized = sorted(path for path, options in mounts.items() if "size=" in options)
-            raise FaultError(
-                f"{self.name}: only a tmpfs with a size can be filled, and {self.service} declares "
-                f"{', '.join(sized) or 'none'}; give the component "
-                f'tmpfs={{"{self.path}": "64m"}} to try this one'
-            )
-        size_bytes = int(size[1]) * 1024 ** ("kmg".find(size[2].lower()) + 1 if size[2] else 0)
-        if size_bytes > MOST_FILLED:
-            raise FaultError(f"{self.name}: {size[0]} is more memory than a fault may fill")
 
 
 # Of the service alone: what the engine runs in its container has another parent.

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 
 from alertdrill.errors import FaultError
+from alertdrill.faults.contract import Target
 
+PROXY = "toxiproxy"
 TOXIC_PREFIX = "alertdrill-"
 _BYTES = re.compile(r"^toxiproxy_proxy_received_bytes_total\{(.*)\} (\S+)$", re.MULTILINE)
 
@@ -154,3 +156,8 @@ class Toxiproxy:
                 f"{method} {self._url}{path} gave {answer.status_code}: {answer.text.strip()[:200]}"
             )
         return answer
+
+
+def toxiproxy(stack: Target) -> Toxiproxy:
+    """The server of ``stack``."""
+    return Toxiproxy(stack.url(PROXY, "api"))

@@ -51,7 +51,7 @@ def protocol_at(port: int) -> Protocol:
 
 # The bytes of finished probes are written down where the probe ran, so that whoever counts
 # traffic can leave them out.
-_TALLY = "/tmp/alertdrill-probed-"
+TALLY = "/tmp/alertdrill-probed-"
 
 _ROUND_TRIP = """
 import json, socket, sys, time
@@ -194,14 +194,14 @@ def round_trip(
         "opening": protocol.opening.hex(),
         "until_closed": protocol.until_closed,
         "timeout_s": timeout_s,
-        "tally": _TALLY + service,
+        "tally": TALLY + service,
     }
-    return RoundTrip(**_run(stack, seen_from, _ROUND_TRIP, question))
+    return RoundTrip(**run(stack, seen_from, _ROUND_TRIP, question))
 
 
 def probed_bytes(stack: Target, seen_from: str, service: str) -> int:
     """Bytes that ``round_trip`` has moved so far, from ``seen_from`` to ``service``."""
-    code, output = stack.exec(seen_from, ["cat", _TALLY + service])
+    code, output = stack.exec(seen_from, ["cat", TALLY + service])
     if code == 1:
         return 0  # no probe has finished yet
     if code != 0:
@@ -211,7 +211,7 @@ def probed_bytes(stack: Target, seen_from: str, service: str) -> int:
 
 def open_bytes(stack: Target, client: str, host: str, port: int) -> int:
     """Bytes moved on the connections that ``client`` has open to ``host:port`` now."""
-    return int(_run(stack, client, _OPEN_BYTES, {"host": host, "port": port}))
+    return int(run(stack, client, _OPEN_BYTES, {"host": host, "port": port}))
 
 
 def refused_connections(stack: Target, client: str) -> int:
@@ -238,12 +238,13 @@ def http_answers(
             if isinstance(answer["shape"], list)
             else answer
         )
-        for answer in _run(stack, seen_from, _HTTP, question)
+        for answer in run(stack, seen_from, _HTTP, question)
     ]
     return answers[0], answers[1:]
 
 
-def _run(stack: Target, component: str, program: str, question: dict[str, Any]) -> Any:
+def run(stack: Target, component: str, program: str, question: dict[str, Any]) -> Any:
+    """What ``program`` printed in ``component``. Raises FaultError."""
     code, output = stack.exec(component, [*PYTHON, program, json.dumps(question)])
     lines = output.strip().splitlines()
     if code != 0 or not lines:

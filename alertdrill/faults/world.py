@@ -13,8 +13,9 @@ from pathlib import Path
 from docker.models.containers import Container
 
 from alertdrill.errors import AlertdrillError, FaultError, StackError
-from alertdrill.faults import compose, database, http, ledger, network
+from alertdrill.faults import compose, database, http, ledger
 from alertdrill.faults.contract import Inhabited, Target
+from alertdrill.faults.toxiproxy import PROXY, toxiproxy
 
 # More than this is how an engine that can't forget a limit says that there is none.
 NO_LIMIT = 2**62
@@ -63,8 +64,8 @@ def _value(sight: Sight | None) -> str:
 
 def leftovers(stack: Target) -> list[str]:
     """One sentence for each toxic, disabled proxy, HTTP fault, container that isn't running or
-    is detached from its network, CPU limit, database session of a fault, note of a fault, and
-    fault that is driven in time.
+    is detached from its network, CPU limit, database session of a fault, replica that doesn't
+    replay, note of a fault, and fault that is driven in time.
 
     Empty: nothing is broken. Raises FaultError when the stack can't name its components.
     """
@@ -102,8 +103,8 @@ def survey(stack: Target) -> World:
             look(f"{component}'s sessions", partial(_database, service=component))
     if seen:
         look("the engine", partial(_noted, seen=seen[0]))
-    if network.PROXY in stack.component_names:
-        look(network.PROXY, _proxies)
+    if PROXY in stack.component_names:
+        look(PROXY, _proxies)
     if http.PROXY in stack.component_names:
         look(http.PROXY, _http_faults)
     driven = [Sight(f, "driver", "alive", f"{f} is being driven") for f in compose.driven(stack)]
@@ -160,10 +161,12 @@ def _is_up(container: Container) -> bool:
 def _database(stack: Target, service: str) -> Iterator[Sight]:
     state = database.state_of(stack, service)
     for application, count in state.sessions.items():
-        wrong = f"{service} has {count} sessions of {application}"
-        yield Sight(f"{service}'s sessions", application, str(count), wrong)
+        held = f"{service} has {count} sessions of {application}"
+        yield Sight(f"{service}'s sessions", application, str(count), held)
     for setting, value in state.settings.items():
-        yield Sight(f"{service}'s settings", setting, value)
+        paused = setting == database.REPLAY and value != "not paused"
+        wrong = f"{service} doesn't replay: it is {value}" if paused else None
+        yield Sight(f"{service}'s settings", setting, value, wrong)
 
 
 def _noted(stack: Target, seen: Container) -> Iterator[Sight]:
@@ -172,7 +175,7 @@ def _noted(stack: Target, seen: Container) -> Iterator[Sight]:
 
 
 def _proxies(stack: Target) -> Iterator[Sight]:
-    for name, proxy in network.toxiproxy(stack).proxies().items():
+    for name, proxy in toxiproxy(stack).proxies().items():
         thing = f"the proxy {name}"
         is_on = "enabled" if proxy.enabled else "disabled"
         yield Sight(thing, "state", is_on, None if proxy.enabled else f"{thing} is disabled")

@@ -56,7 +56,10 @@ class Component:
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
                      (compressed rules) takes the place of the project's
-    ``tmpfs``        container path -> size, e.g. ``"64m"``
+    ``tmpfs``        container path -> size, e.g. ``"64m"``; gone when the container stops; root's,
+                     with the mode that the folder has in the image (1777 where it has none)
+    ``volumes``      container path -> volume of the stack
+    ``releases``     images that a fault may release in its place
     ``user``         overrides the image's user
     """
 
@@ -71,6 +74,8 @@ class Component:
     files: Mapping[str, str] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    releases: tuple[str, ...] = ()
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int | None = None
     user: str | None = None
@@ -82,12 +87,15 @@ class StackSpec:
 
     ``durations``  name -> seconds on the real clock; in commands and environments ``${name}`` is
                    what is left of them on the run's
+    ``volumes``  name -> size of a file system in memory, e.g. ``"64m"``; it lasts as long as any
+                 container that has it runs, so one that must outlive a restart belongs to two
     """
 
     images: tuple[Image, ...]
     components: tuple[Component, ...]
     profiles: Mapping[str, tuple[str, ...]]
     secrets: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=dict)
     durations: Mapping[str, float] = field(default_factory=dict)
 
     def durations_on(self, factor: float) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ from alertdrill.stack.leftovers import COMPONENT_LABEL
 
 LOOPBACK = "127.0.0.1"
 PORTS_LABEL = "alertdrill.ports"
+RELEASES_LABEL = "alertdrill.releases"
+
+
+def name_in(run_id: str, what: str) -> str:
+    """What the engine calls a component, or a volume, of a run."""
+    return f"alertdrill-{run_id}-{what}"
 
 
 def selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:
@@ -84,7 +91,7 @@ class Blueprint:
         container = DockerContainer(
             self.images[component.image],
             docker_client_kw={"timeout": self.timeout_s},
-            name=f"alertdrill-{self.run_id}-{component.name}",
+            name=name_in(self.run_id, component.name),
             env={k: self._fill_in(v) for k, v in self._environment(component).items()},
             network=network,
             network_aliases=[component.name],
@@ -98,6 +105,8 @@ class Blueprint:
             container.with_command([self._fill_in(word) for word in component.command])
         for path, size in component.tmpfs.items():
             container.with_tmpfs_mount(path, f"size={size}")
+        for path, volume in component.volumes.items():
+            container.with_volume_mapping(name_in(self.run_id, volume), path, "rw")
         for path, source in component.files.items():
             container.with_copy_into_container(self._source(source), path)
         return container.with_kwargs(**self._options(component))
@@ -108,6 +117,9 @@ class Blueprint:
                 **self.labels,
                 COMPONENT_LABEL: component.name,
                 PORTS_LABEL: ",".join(f"{n}={p}" for n, p in component.ports.items()),
+                RELEASES_LABEL: json.dumps(
+                    {name: self.images[name] for name in component.releases if name in self.images}
+                ),
             },
             "hostname": component.name,
             "extra_hosts": dict(component.extra_hosts),

@@ -14,6 +14,7 @@ from docker.models.containers import Container
 
 from alertdrill.errors import StackError, UsageError
 from alertdrill.stack.component import Component, StackSpec
+from alertdrill.stack.declared import name_in
 from alertdrill.stack.engine import engine_errors
 from alertdrill.stack.explore import running
 from alertdrill.stack.leftovers import COMPONENT_LABEL, RUN_LABEL
@@ -35,7 +36,6 @@ class KeptStack(Reach):
             found = client.containers.list(all=True, filters=label, ignore_removed=True)
             networks = {str(network.name) for network in client.networks.list(filters=label)}
         declared = {component.name: component for component in spec.components}
-        self._ids: dict[str, str] = {}
         self._ports: dict[str, dict[str, int]] = {}
         components: dict[str, Component] = {}
         for container in found:
@@ -43,20 +43,21 @@ class KeptStack(Reach):
             if name is None:  # a note of a fault, or a program that looks at one
                 continue
             refuse_public(container, networks)
-            # A replacement has all labels of the container whose place it takes.
-            if container.name != f"alertdrill-{run_id}-{name}":
+            # A replacement has all labels of the container whose place it takes, and its name.
+            if container.name != name_in(run_id, name):
                 continue
             if name not in declared:
                 raise UsageError(f"{name} of run {run_id} isn't declared in this project's stack")
             components[name] = declared[name]
-            self._ids[name] = str(container.id)
             self._ports[name] = dict(_ports(container))
         super().__init__(run_id, client, components)
 
     def _identifier(self, component: str) -> str:
-        if component not in self._ids:
-            raise StackError(f"no component {component!r} runs here; there are {sorted(self._ids)}")
-        return self._ids[component]
+        if component not in self._ports:
+            raise StackError(
+                f"no component {component!r} runs here; there are {sorted(self._ports)}"
+            )
+        return name_in(self.run_id, component)
 
     def _published(self, component: str) -> Mapping[str, int]:
         self._identifier(component)

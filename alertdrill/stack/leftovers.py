@@ -8,18 +8,20 @@ import docker
 from docker.errors import APIError
 from docker.models.containers import Container
 from docker.models.networks import Network
+from docker.models.volumes import Volume
 
 from alertdrill.wait import eventually
 
 RUN_LABEL = "alertdrill.run"
 COMPONENT_LABEL = "alertdrill.component"
 REMOVED_WITHIN_S = 60.0
-# 404: gone already; 409: somebody else is removing it; 403: a network with a leaving container.
+# 404: gone already; 409: somebody else is removing it, or a volume with a leaving container;
+# 403: a network with one.
 _ALREADY_GOING = (403, 404, 409)
 
 
 def sweep(client: docker.DockerClient, run_id: str) -> int:
-    """Remove every container and network that carries ``run_id``: how many were there.
+    """Remove every container, network and volume that carries ``run_id``: how many were there.
 
     Raises docker.errors.APIError when the engine refuses for another reason than that the
     thing is already gone or is being removed by somebody else.
@@ -29,10 +31,13 @@ def sweep(client: docker.DockerClient, run_id: str) -> int:
     if containers:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="remove") as pool:
             list(pool.map(_remove, containers))
-    networks = client.networks.list(filters=label)
-    for network in networks:
-        _remove(network)
-    return len(containers) + len(networks)
+    others: list[Network | Volume] = [
+        *client.networks.list(filters=label),
+        *client.volumes.list(filters=label),
+    ]
+    for thing in others:
+        _remove(thing)
+    return len(containers) + len(others)
 
 
 def remove_run(client: docker.DockerClient, run_id: str) -> None:
@@ -45,7 +50,7 @@ def remove_run(client: docker.DockerClient, run_id: str) -> None:
     )
 
 
-def _remove(thing: Container | Network) -> None:
+def _remove(thing: Container | Network | Volume) -> None:
     try:
         if isinstance(thing, Container):
             thing.remove(force=True, v=True)

@@ -40,7 +40,8 @@ class Reach(ABC):
 
     @abstractmethod
     def _identifier(self, component: str) -> str:
-        """Of the container, for the engine. Raises StackError when there is none."""
+        """Of the container that has the component's place, for the engine. Raises StackError when
+        nothing was started there."""
 
     @abstractmethod
     def _published(self, component: str) -> Mapping[str, int]:

@@ -19,10 +19,10 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
-from alertdrill.errors import StackError
+from alertdrill.errors import StackError, UsageError
 from alertdrill.shield import signals_deferred
 from alertdrill.stack.component import Component, StackSpec
-from alertdrill.stack.declared import LOOPBACK, PORTS_LABEL, Blueprint, selected
+from alertdrill.stack.declared import LOOPBACK, PORTS_LABEL, Blueprint, name_in, selected
 from alertdrill.stack.engine import engine_errors
 from alertdrill.stack.leftovers import RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
@@ -87,6 +87,7 @@ class Stack(Reach):
         client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
         super().__init__(run_id or new_run_id(), client, chosen)
         self._images = images
+        self._volumes = spec.volumes
         self._log_dir = log_dir
         self._keep = keep
         self._tell = tell
@@ -134,6 +135,7 @@ class Stack(Reach):
             self._reaper = Reaper(self._run_id)
             with engine_errors(f"the stack {self._run_id} can't be started"):
                 self._network = self._create_network()
+                self._create_volumes()
                 self._start_all(begun)
             if self._keep:
                 self._reaper.release()
@@ -178,7 +180,8 @@ class Stack(Reach):
             return self._running[component]
 
     def _identifier(self, component: str) -> str:
-        return str(self._get(component).container.get_container_id())
+        # Not what was started: another container may have taken its place.
+        return name_in(self._run_id, self._get(component).component.name)
 
     def _published(self, component: str) -> Mapping[str, int]:
         return self._get(component).ports
@@ -191,6 +194,22 @@ class Stack(Reach):
         network = Network(docker_network_kw={"labels": self._labels()})
         network.name = f"alertdrill-{self._run_id}"
         return network.create()
+
+    def _create_volumes(self) -> None:
+        used = {name for c in self._components.values() for name in c.volumes.values()}
+        for name in sorted(used):
+            if name not in self._volumes:
+                raise UsageError(f"no volume {name!r}; the stack declares {sorted(self._volumes)}")
+            self._client.volumes.create(
+                name_in(self._run_id, name),
+                driver="local",
+                driver_opts={
+                    "type": "tmpfs",
+                    "device": "tmpfs",
+                    "o": f"size={self._volumes[name]},mode=1777",
+                },
+                labels=self._labels(),
+            )
 
     def _start_all(self, begun: float) -> None:
         waiting = dict(self._components)

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Creates the cluster on the first start, from POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB,
-# then becomes the server. Nobody can connect before the database exists.
+# Creates the cluster on the first start, from POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB,
+# POSTGRES_INITDB_WALDIR and POSTGRES_INITDB_ARGS, then becomes the server. Nobody can connect
+# before the database exists.
 set -euo pipefail
 
 if [ "${1:0:1}" = "-" ]; then
@@ -22,10 +23,12 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     : "${POSTGRES_USER:=postgres}"
     : "${POSTGRES_DB:=$POSTGRES_USER}"
     : "${POSTGRES_PASSWORD:?POSTGRES_PASSWORD is not set: the superuser needs a password}"
+    waldir=${POSTGRES_INITDB_WALDIR:+--waldir=$POSTGRES_INITDB_WALDIR}
     # --no-sync: before the first start there is nothing to lose. The server itself syncs as usual.
     initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") \
         --auth-local=trust --auth-host=scram-sha-256 \
-        --locale-provider=builtin --locale=C.UTF-8 --encoding=UTF8 --no-sync
+        --locale-provider=builtin --locale=C.UTF-8 --encoding=UTF8 --no-sync \
+        ${waldir:+"$waldir"} ${POSTGRES_INITDB_ARGS:-}
     printf '%s\n' "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     printf '%s\n' "listen_addresses = '*'" >> "$PGDATA/postgresql.conf"
     if [ "$POSTGRES_DB" != postgres ]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,23 @@ from alertdrill.stack.run import Stack
 from fixtures.stack import STACK
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("postgres", "redis", "github", "ai-studio", "toxiproxy", "http-faults", "receiver")
+NAMES = (
+    *("postgres", "postgres-replica", "redis", "github", "ai-studio"),
+    *("toxiproxy", "http-faults", "receiver"),
+)
 
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """Without hub and monitoring: here the receiver's container plays the client."""
+    with started(NAMES) as running:
+        yield running
+
+
+@contextmanager
+def started(names: tuple[str, ...]) -> Iterator[Stack]:
     store = ImageStore(connect(), ROOT, ROOT / CACHE, STACK.images)
-    images = store.resolve(images_of(STACK, NAMES), Progress())
+    images = store.resolve(images_of(STACK, names), Progress())
     references = {name: image.reference for name, image in images.items()}
-    with Stack(STACK, NAMES, images=references, project_root=ROOT) as running:
+    with Stack(STACK, names, images=references, project_root=ROOT) as running:
         yield running

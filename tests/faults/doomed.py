@@ -12,6 +12,7 @@ from alertdrill.faults.by_hand import hold
 from alertdrill.faults.compose import Flapping, Together
 from alertdrill.faults.container import Kill, Pause, Stop
 from alertdrill.faults.contract import Fault, healed
+from alertdrill.faults.deploy import BadConfiguration
 from alertdrill.faults.http import HttpSlow, HttpStatus
 from alertdrill.faults.network import BlackHole, Latency, Refuse
 from alertdrill.faults.partition import NameGone
@@ -43,6 +44,7 @@ EVERYWHERE: tuple[Fault, ...] = (
     Refuse("redis", client=CLIENT),
     Latency("redis", 200, client=CLIENT),
     BlackHole("redis", client=CLIENT),
+    BadConfiguration("github", {"SEED": "8"}),
     HttpStatus("github"),
     HttpSlow("github", 0.3),
     Flapping(Refuse("redis", client=CLIENT), on_s=0.2, off_s=0.1, cycles=3),

@@ -23,8 +23,9 @@ from alertdrill.faults.http import (
     HttpWrongSchema,
     http_faults,
 )
-from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset, toxiproxy
+from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset
 from alertdrill.faults.nothing import Nothing
+from alertdrill.faults.toxiproxy import toxiproxy
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually

@@ -10,8 +10,11 @@ from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Fault
 from alertdrill.faults.database import HeldConnections, LongLock, SlowQuery
+from alertdrill.faults.disk import DiskFull
+from alertdrill.faults.replication import ReplayPaused
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
+from alertdrill.wait import eventually
 from tests.faults.lifecycle import bites_only_while_injected, seen_effective, seen_healed
 
 TABLE = 'odd "one"'
@@ -133,6 +136,36 @@ def test_sessions_do_not_outlive_their_server(stack: Stack) -> None:
     Kill("postgres").heal(stack)
     stack.wait_ready("postgres")
     seen_healed(fault, stack)
+
+
+def test_a_server_without_room_for_its_wal_ends_and_has_every_row_that_it_acknowledged(
+    stack: Stack,
+) -> None:
+    fault = DiskFull("postgres", "/wal")
+    bites_only_while_injected(fault, stack)
+    row = f"INSERT INTO {QUOTED} VALUES (7); SELECT pg_switch_wal()"
+    acknowledged = 0
+    fault.inject(stack)
+    try:
+        # The segment that was begun has room, and so may the next one have.
+        while sql(stack, row)[0] == 0:
+            acknowledged += 1
+            assert acknowledged < 5
+        eventually(
+            lambda: not stack.container("postgres").attrs["State"]["Running"],
+            timeout_s=10,
+            what="the server to end",
+        )
+        assert fault.is_effective(stack).holds
+        assert not fault.is_healed(stack).holds
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
+    code, kept = sql(stack, f"SELECT count(*) FROM {QUOTED} WHERE n = 7")
+    assert code == 0
+    assert int(kept) >= acknowledged
+    assert sql(stack, f"DELETE FROM {QUOTED} WHERE n = 7")[0] == 0
+    seen_healed(ReplayPaused("postgres-replica"), stack)
 
 
 def test_a_table_that_is_not_there_can_not_be_locked(stack: Stack) -> None:

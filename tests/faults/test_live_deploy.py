@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from alertdrill.errors import UsageError
+from alertdrill.faults.compose import Together
 from alertdrill.faults.contract import Fault
 from alertdrill.faults.deploy import BadConfiguration
 from alertdrill.faults.world import leftovers
@@ -69,16 +70,43 @@ def test_a_replacement_that_was_never_started_is_not_effective_and_is_healed(
     stack: Stack,
 ) -> None:
     fault = BadConfiguration("github", {"SEED": "8"})
-    original = stack.container("github")
-    fault._replacement(stack, original)
+    fault._create(stack, stack.container("github"))
     try:
-        assert not fault.is_effective(stack).holds
-        original.stop(timeout=5)
         seen = fault.is_effective(stack)
         assert (seen.holds, seen.seen) == (False, "the replacement of github wasn't started")
     finally:
         fault.heal(stack)
     seen_healed(fault, stack)
+
+
+def test_between_the_two_names_another_process_heals(stack: Stack) -> None:
+    first = stack.container("github")
+    fault = BadConfiguration("github", {"SEED": "8"})
+    fault._create(stack, first)
+    first.kill()
+    first.rename(f"{first.name}-aside")
+    try:
+        assert any("github" in left for left in leftovers(stack))
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
+    assert stack.container("github").id == first.id
+
+
+def test_a_release_over_a_release_is_undone_in_reverse(stack: Stack) -> None:
+    first = stack.container("github").id
+    fault = Together(
+        BadConfiguration("github", {"SEED": "8"}), BadConfiguration("github", {"A": "1"})
+    )
+    fault.inject(stack)
+    try:
+        environment = stack.container("github").attrs["Config"]["Env"]
+        assert {"SEED=8", "A=1"} <= set(environment)
+        stack.wait_ready("github")
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
+    assert stack.container("github").id == first
 
 
 def test_an_unchanged_configuration_is_no_fault() -> None:

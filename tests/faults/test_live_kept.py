@@ -15,7 +15,8 @@ import pytest
 
 from alertdrill.errors import FaultError, StackError, UsageError
 from alertdrill.faults.guardian import SPARE_S
-from alertdrill.faults.network import Refuse, toxiproxy
+from alertdrill.faults.network import Refuse
+from alertdrill.faults.toxiproxy import toxiproxy
 from alertdrill.faults.world import World, survey
 from alertdrill.stack.kept import KeptStack, kept_run
 from alertdrill.stack.leftovers import COMPONENT_LABEL, RUN_LABEL

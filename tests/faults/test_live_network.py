@@ -25,9 +25,9 @@ from alertdrill.faults.network import (
     Reset,
     Slicer,
     SlowClose,
-    toxiproxy,
-    transfers,
 )
+from alertdrill.faults.toxiproxy import toxiproxy
+from alertdrill.faults.transfer import transfers
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually

@@ -8,10 +8,10 @@ import pytest
 
 from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults.contract import Fault
+from alertdrill.faults.disk import DiskFull
 from alertdrill.faults.resource import (
     MIB,
     CpuQuota,
-    DiskFull,
     FileDescriptors,
     MemoryLimit,
     OutOfMemory,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client import generate_latest
 
+from hub import logs
 from hub.app import Transports
 from hub.health import Health
 from hub.metrics import ROUTES
@@ -140,6 +144,71 @@ def test_logs_carry_the_active_span_and_not_a_header(make_hub: Make, tmp_path: P
     assert (failed["source"], failed["target"]) == ("github", "ai-studio")
     assert lines["sync_started"]["log.level"] == "INFO"
     assert lines["http_request"]["http.response.status_code"] == 503
+
+
+def test_a_full_disk_costs_log_lines_and_no_request(make_hub: Make, tmp_path: Path) -> None:
+    def lost_by(file: str) -> float:
+        hub = make_hub(log_file=file)
+        assert hub.client.get("/nowhere").status_code == 404
+        return hub.value("log_records_lost_total")
+
+    assert lost_by(str(tmp_path / "hub.log")) == 0
+    assert lost_by("/dev/full") > 0
+
+
+# Its file may grow by 20 bytes only, which is as a full disk does it: a part of a line, then none.
+_HALF = """
+import logging, resource, sys
+from pathlib import Path
+from hub import logs
+file, lost = Path(sys.argv[1]), []
+logger = logs.configure("hub", "INFO", str(file), lost=lambda: lost.append(1))
+logger.info("before")
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 20, hard))
+logger.info("half")
+logger.info("none")
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+logger.info("after")
+print(len(lost), file=sys.stderr)
+"""
+
+
+def test_a_line_that_fits_by_half_spoils_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "hub.log"
+    done = subprocess.run(
+        [sys.executable, "-c", _HALF, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    first, torn, *rest = file.read_text().splitlines()
+    assert json.loads(first)["message"] == "before"
+    assert len(torn) == 20
+    assert [json.loads(line)["message"] for line in rest] == ["after"]
+    assert done.stdout.count("log_file_not_written") == 1
+    assert done.stderr.strip() == "3", "two, and that it is so"
+
+
+def test_a_log_file_begins_anew_before_it_fills_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MOST_BYTES", 1_000)
+    file, lost = tmp_path / "hub.log", list[None]()
+    logger = logs.configure("hub", "INFO", str(file), lost=lambda: lost.append(None))
+    for number in range(40):
+        logger.info("line %d", number)
+    before = file.with_name("hub.log.1")
+    numbers = [int(line["message"].split()[1]) for line in log_lines(before) + log_lines(file)]
+    assert numbers == list(range(numbers[0], 40))
+    assert file.stat().st_size <= before.stat().st_size < 1_500
+    assert not lost
+    logs.configure("hub", "INFO")
+
+
+def test_the_hubs_clock_is_told(hub: Made) -> None:
+    assert hub.value("app_time_seconds") == pytest.approx(time.time(), abs=1)
 
 
 def test_spans_say_who_is_to_blame(hub: Made) -> None:
