@@ -30,6 +30,7 @@ from alertdrill.stack.explore import remove_kept, running
 from alertdrill.stack.images import remove_built
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
+from alertdrill.trip.command import trip
 from alertdrill.verdict import Verdict
 
 EXIT_INTERRUPTED = 130
@@ -70,6 +71,7 @@ class _RulesLater(TyperGroup):
         return get_group(rules_app)
 
 
+app.command()(trip)
 app.add_typer(typer.Typer(cls=_RulesLater, no_args_is_help=True, help=RULES_HELP), name="rules")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     NO_DATA = "no_data"
     NOT_COVERED = "not_covered"
     NOT_ON_THIS_CLOCK = "not_on_this_clock"
+    NOT_MONOTONE = "not_monotone"
     STACK_BROKEN = "stack_broken"
     PRECONDITION_UNMET = "precondition_unmet"
     INTERRUPTED = "interrupted"
@@ -75,6 +76,7 @@ _UNKNOWN = frozenset(
         Reason.NO_DATA,
         Reason.NOT_COVERED,
         Reason.NOT_ON_THIS_CLOCK,
+        Reason.NOT_MONOTONE,
         Reason.STACK_BROKEN,
         Reason.PRECONDITION_UNMET,
         Reason.INTERRUPTED,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from alertdrill.errors import AlertdrillError
+from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.faults.dosage import Dosage
 from alertdrill.stack.target import Evidence, Inhabited, Target
 
-__all__ = ["Evidence", "Exposure", "Fault", "Inhabited", "Target", "healed"]
+__all__ = ["Dosage", "Evidence", "Exposure", "Fault", "Inhabited", "Target", "healed"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,19 @@ class Fault(ABC):
     def seeded(self, seed: int) -> Fault:
         """The same fault, its chance taken from ``seed``; a fault without chance is itself."""
         return self
+
+    @property
+    def dosage(self) -> Dosage | None:
+        """What of it can be more or less; ``None``: it is there or it isn't."""
+        return None
+
+    def dosed(self, dose: float) -> Fault:
+        """The same fault in another dose. Raises UsageError when it has none, or not this one."""
+        dosage = self.dosage
+        if dosage is None:
+            raise UsageError(f"{self.name} has no dose: it is there or it isn't")
+        given = round(dose) if dosage.whole else dose
+        return replace(self, **{dosage.field: given})  # type: ignore[type-var]
 
     @abstractmethod
     def inject(self, stack: Target) -> None:

@@ -16,7 +16,7 @@ from docker.models.containers import Container
 
 from alertdrill.errors import DeadlineExceeded, FaultError, UsageError
 from alertdrill.faults.beside import run_beside
-from alertdrill.faults.contract import Evidence, Fault, Target
+from alertdrill.faults.contract import Dosage, Evidence, Fault, Target
 from alertdrill.faults.ledger import refusals
 from alertdrill.wait import eventually
 
@@ -194,6 +194,12 @@ class HeldConnections(_SessionsFault):
     def name(self) -> str:
         return f"heldconnections({self.service})"
 
+    @property
+    def dosage(self) -> Dosage | None:
+        if self.count is None:
+            return None
+        return Dosage("count", "held connections", "connections", 1, MOST_SESSIONS, whole=True)
+
     def _sessions(self, stack: Target) -> tuple[int, str]:
         if self.count is not None:
             return self.count, f"BEGIN;\n{_STAY}"
@@ -308,6 +314,10 @@ class SlowQuery(_SessionsFault):
     @property
     def name(self) -> str:
         return f"slowquery({self.service})"
+
+    @property
+    def dosage(self) -> Dosage:
+        return Dosage("sessions", "slow queries", "sessions", 1, MOST_SESSIONS, whole=True)
 
     def _sessions(self, stack: Target) -> tuple[int, str]:
         return self.sessions, "DO 'BEGIN LOOP PERFORM md5(random()::text); END LOOP; END';\n"

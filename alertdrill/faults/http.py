@@ -17,7 +17,8 @@ import httpx
 
 from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import vantage
-from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
+from alertdrill.faults.contract import Dosage, Evidence, Exposure, Fault, Target
+from alertdrill.faults.dosage import SHARE_OF_REQUESTS
 from alertdrill.faults.guard import refuse_stranger, reversed_host
 from alertdrill.faults.vantage import HttpAnswer
 
@@ -226,6 +227,10 @@ class _Sampled(_HttpFault):
     def seeded(self, seed: int) -> Fault:
         return replace(self, seed=seed)
 
+    @property
+    def dosage(self) -> Dosage | None:
+        return SHARE_OF_REQUESTS if self.every is None else None
+
     def _wrong_share(self, seen: int, affected: int) -> str | None:
         if not self.met_on_arrival:
             return None
@@ -304,6 +309,10 @@ class HttpSlow(_Sampled):
             raise UsageError(f"a quantile is from 0 to less than 1, not {self.quantile}")
         if self.rate != 1 or self.every is not None:
             raise UsageError("a slow request takes a quantile, a rate or every, not two of them")
+
+    @property
+    def dosage(self) -> Dosage:
+        return Dosage("delay_s", "delay of requests", "s", 0.01, 600.0, logarithmic=True)
 
     @property
     def _share(self) -> float:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from alertdrill.errors import UsageError
 from alertdrill.faults import vantage
-from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
+from alertdrill.faults.contract import Dosage, Evidence, Exposure, Fault, Target
 from alertdrill.faults.guard import refuse_stranger
 from alertdrill.faults.toxiproxy import TOXIC_PREFIX, Toxiproxy
 
@@ -178,6 +178,13 @@ class Latency(_Toxic):
                 f"latency must be from 1 ms and jitter from 0 to the latency, "
                 f"not {self.latency_ms} and {self.jitter_ms}"
             )
+
+    @property
+    def dosage(self) -> Dosage:
+        least = max(10, self.jitter_ms)
+        return Dosage(
+            "latency_ms", "latency of answers", "ms", least, 60_000, logarithmic=True, whole=True
+        )
 
     def _toxic(self) -> tuple[str, str, dict[str, int]]:
         return "latency", "downstream", {"latency": self.latency_ms, "jitter": self.jitter_ms}

@@ -49,7 +49,7 @@ def write_page(folder: RunFolder) -> Path:
     document = folder.read_verdict()
     timeline = _read_timeline(folder.timeline)
     drills = [_drill_view(row, timeline, folder) for row in _worst_first(document["drills"])]
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     html = template.render(
         run=document,
         verdicts=Counter(row["verdict"] for row in document["drills"]),
@@ -67,7 +67,7 @@ def write_page(folder: RunFolder) -> Path:
     return folder.report
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("alertdrill.report", "."),
         autoescape=True,

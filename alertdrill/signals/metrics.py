@@ -71,6 +71,15 @@ class Metrics:
             for row in rows
         ]
 
+    def history(self, promql: str, since: float, until: float, step_s: float) -> list[float]:
+        """What ``promql``, which may have one result at a time, gave from one Unix time to the
+        next, every ``step_s`` seconds; where it had none, nothing. Raises SignalError."""
+        length_ms, step_ms = (max(1, round(1000 * s)) for s in (until - since, step_s))
+        rows = self._ask(f"({promql})[{length_ms}ms:{step_ms}ms]", {"time": f"{until:.3f}"})
+        if len(rows) > 1:
+            raise SignalError(f"{promql!r} gives {len(rows)} series where one was expected")
+        return [float(value) for row in rows for _, value in row["values"]]
+
     def _ask(self, promql: str, params: Mapping[str, str] | None = None) -> Any:
         try:
             return self._client.custom_query(promql, params=dict(params or {}))

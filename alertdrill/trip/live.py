@@ -1,0 +1,298 @@
+"""Gives doses of a fault to a running stack under load, one after the other, and looks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from alertdrill import steady
+from alertdrill.bench import Bench
+from alertdrill.errors import AlertdrillError, DeadlineExceeded
+from alertdrill.faults.contract import Exposure, Fault
+from alertdrill.faults.world import leftovers
+from alertdrill.load.session import LoadSession
+from alertdrill.rules.deadline import Deadline
+from alertdrill.shield import signals_deferred
+from alertdrill.signals.alerts import AlertState, AlertWatch
+from alertdrill.signals.punctuality import lateness
+from alertdrill.timeline import unix_of
+from alertdrill.trip.axis import DURATION, Axis, duration_axis
+from alertdrill.trip.result import Pair
+from alertdrill.trip.search import Probe, Reading, Unmeasured, Value
+from alertdrill.trip.threshold import Threshold, threshold_of
+from alertdrill.verdict import Reason
+from alertdrill.wait import eventually
+
+LOAD_NAME = "trip"
+STARTED_S = 30.0
+EFFECTIVE_S = 10.0
+HEALED_S = 30.0
+STEADY_S = 30.0
+STEADY_WINDOW_S = 2.0
+# What of a deadline isn't needed to know that an expression never became true.
+_AFTER_TRUE = ("for", "group_wait", "group_interval", "margin")
+
+
+def longest_duration(pair: Pair, bench: Bench, resolution_s: float | None) -> Axis:
+    """The axis of durations: up to the rule's own deadline, as fine as the rule is evaluated.
+
+    In seconds on the real clock.
+    """
+    factor = bench.config.clock.factor
+    longest_s = bench.fire_deadline(pair.alert, pair.drill.operation_s).total_s * factor
+    rule = bench.monitoring.alerts[pair.alert]
+    return duration_axis(longest_s, resolution_s or bench.monitoring.interval_s(rule) * factor)
+
+
+@contextlib.contextmanager
+def live_probe(pair: Pair, axis: Axis, bench: Bench) -> Iterator[Probe]:
+    """A probe of ``pair`` on ``bench``, with the drill's load running all the while.
+
+    What it raises: Unmeasured where a dose proved nothing, AlertdrillError.
+    """
+    if pair.alert in bench.unsound:
+        raise Unmeasured(Reason.NOT_ON_THIS_CLOCK, f"{pair.alert}: {bench.unsound[pair.alert]}")
+    left = leftovers(bench.stack)
+    if left:
+        raise Unmeasured(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
+    with (
+        AlertWatch(bench.alerts, bench.notifications) as watch,
+        bench.load(pair.drill.load, LOAD_NAME) as load,
+    ):
+        load.wait_started(timeout_s=STARTED_S)
+        rule = bench.monitoring.alerts[pair.alert]
+        yield _Prober(
+            pair, axis, bench, watch, load, threshold_of(rule.expr), touched=time.monotonic()
+        ).probe
+
+
+@dataclass
+class _Prober:
+    """``touched``: when the load began, or the last fault ended; monotonic seconds."""
+
+    pair: Pair
+    axis: Axis
+    bench: Bench
+    watch: AlertWatch
+    load: LoadSession
+    threshold: Threshold | None
+    touched: float
+    count: int = 0
+
+    def probe(self, dose: float) -> Reading:
+        """Give ``dose`` until the alert fires or surely won't, and heal; repeated where the
+        machine was too slow."""
+        late: list[str] = []
+        for _ in range(1 + self.bench.config.gate.repeats):
+            self.count += 1
+            self._await_calm(dose)
+            since_unix = time.time()
+            reading = self._give(dose)
+            late = self._lateness(since_unix)
+            if not late:
+                fired = reading.fired
+                self.bench.timeline.add(LOAD_NAME, "probed", dose=reading.dose, fired=fired)
+                return reading
+        raise Unmeasured(
+            Reason.MACHINE_TOO_SLOW, f"at {self.axis.words(dose)} monitoring was late: {late[0]}"
+        )
+
+    # --- one dose --------------------------------------------------------------------------
+
+    def _await_calm(self, dose: float) -> None:
+        """No alert is active, the load fares well, and no window remembers the last dose."""
+        deadlines = [self.bench.resolve_deadline(a, 0.0) for a in self.bench.monitoring.alerts]
+        last = "nothing was asked"
+
+        def calm() -> bool:
+            nonlocal last
+            now = time.monotonic()
+            recent = max(self.touched, now - STEADY_WINDOW_S)
+            last = (
+                steady.target_down(self.bench)
+                or steady.alert_active(self.bench)
+                or steady.unsteady(self.pair.drill, self.load, recent)
+                or ""
+            )
+            self._tell(dose, "awaiting calm")
+            return not last and now - self.touched >= self._settled_s
+
+        longest_s = max(deadline.total_s for deadline in deadlines) + self._settled_s + STEADY_S
+        try:
+            eventually(calm, timeout_s=longest_s, what="calm before a dose", interval_s=0.2)
+        except DeadlineExceeded as error:
+            raise Unmeasured(Reason.STEADY_STATE_LOST, f"{error}: {last}") from error
+
+    def _give(self, dose: float) -> Reading:
+        fault, lasts_s = self.pair.drill.fault, math.inf
+        if self.axis.unit == DURATION:
+            lasts_s = dose / self._factor
+        else:
+            fault = fault.dosed(dose)
+        fault = fault.seeded(self.bench.config.gate.seed)
+        before = fault.exposure(self.bench.stack)
+        injected = time.monotonic()
+        try:
+            fault.inject(self.bench.stack)
+            self._prove(fault, dose)
+            self._observe(dose, injected, lasts_s)
+            value = self._value(injected)
+            met = self._met(fault, before, injected)
+            health = self.load.validity(injected, time.monotonic())
+        finally:
+            with signals_deferred():
+                ended = self._heal(fault)
+        if not health.valid:
+            raise Unmeasured(Reason.LOAD_INVALID, health.why)
+        fired_at = self._fired_at(injected)
+        if fired_at is None and lasts_s < math.inf:
+            fired_at = self._remembered(dose, injected, ended)
+        if fired_at is None and met == 0 and dose >= self.axis.own:
+            raise Unmeasured(
+                Reason.NO_TRAFFIC, f"no traffic met {fault.name} at {self.axis.words(dose)}"
+            )
+        if lasts_s < math.inf:
+            dose = round((min(ended, fired_at or ended) - injected) * self._factor, 1)
+        after_s = None if fired_at is None else round((fired_at - injected) * self._factor, 1)
+        return Reading(dose, fired_at is not None, after_s, value, met)
+
+    def _prove(self, fault: Fault, dose: float) -> None:
+        seen = "nothing"
+
+        def effective() -> bool:
+            nonlocal seen
+            evidence = fault.is_effective(self.bench.stack)
+            seen = evidence.seen
+            return evidence.holds
+
+        try:
+            eventually(effective, timeout_s=EFFECTIVE_S, what="the fault to bite")
+        except DeadlineExceeded as error:
+            raise Unmeasured(
+                Reason.FAULT_NOT_PROVEN,
+                f"{fault.name} was not seen to bite at {self.axis.words(dose)}: {seen}",
+            ) from error
+
+    def _observe(self, dose: float, injected: float, lasts_s: float) -> None:
+        """Until the alert fires, or surely won't; or until the fault has lasted long enough."""
+        longest_s = min(lasts_s, self._deadline.total_s)
+
+        def decided() -> bool:
+            since = time.monotonic() - injected
+            self._tell(dose, f"+{since:.0f} s, {self._state()}")
+            if self._fired_at(injected) is not None or since >= longest_s:
+                return True
+            # One that was pending may be again: noise near the threshold.
+            pending = self.watch.first(self.pair.alert, AlertState.PENDING, injected)
+            return lasts_s == math.inf and pending is None and since >= self._settled_s
+
+        eventually(
+            decided, timeout_s=longest_s + 10.0, what="the alert to be decided", interval_s=0.1
+        )
+
+    def _remembered(self, dose: float, injected: float, ended: float) -> float | None:
+        """When it fires after the fault has ended: its window may still hold enough of it."""
+        longest_s = self._deadline.total_s + self._settled_s
+
+        def decided() -> bool:
+            since = time.monotonic() - ended
+            self._tell(dose, f"healed, +{since:.0f} s, {self._state()}")
+            inactive = self._state() == AlertState.INACTIVE.name.lower()
+            fired = self._fired_at(injected) is not None
+            return fired or since >= longest_s or (inactive and since >= self._settled_s)
+
+        eventually(
+            decided, timeout_s=longest_s + 10.0, what="the alert to be decided", interval_s=0.1
+        )
+        return self._fired_at(injected)
+
+    def _heal(self, fault: Fault) -> float:
+        """Heal, whatever it takes; when the fault had ended, in monotonic seconds."""
+        seen = "nothing"
+        undone: float | None = None
+
+        def healed() -> bool:
+            nonlocal seen, undone
+            try:
+                fault.heal(self.bench.stack)  # idempotent: one that failed is tried again
+                undone = undone or time.monotonic()
+                evidence = fault.is_healed(self.bench.stack)
+            except AlertdrillError as error:
+                seen = str(error)
+                return False
+            seen = evidence.seen
+            return evidence.holds
+
+        try:
+            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone", interval_s=0.2)
+        except DeadlineExceeded as error:
+            raise Unmeasured(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}: {seen}") from error
+        self.touched = time.monotonic()
+        # What is only booting still breaks its clients.
+        return self.touched if fault.breaks or undone is None else undone
+
+    # --- what is read ----------------------------------------------------------------------
+
+    def _value(self, injected: float) -> Value | None:
+        """The expression over the end of the stretch, when its window was full of the fault."""
+        if self.threshold is None:
+            return None
+        now, interval_s = time.monotonic(), self._interval_s
+        since = min(injected + self._settled_s, now - 2 * interval_s)
+        seen = self.bench.metrics.history(
+            self.threshold.worst, unix_of(since), unix_of(now), interval_s
+        )
+        numbers = [value for value in seen if math.isfinite(value)]
+        if not numbers:
+            return None
+        return Value(sum(numbers) / len(numbers), min(numbers), max(numbers))
+
+    def _met(self, fault: Fault, before: Exposure | None, injected: float) -> int | None:
+        after = fault.exposure(self.bench.stack)
+        if before is None or after is None:
+            return self.load.since(injected).failed
+        return after.count - before.count
+
+    def _fired_at(self, injected: float) -> float | None:
+        return self.watch.first(self.pair.alert, AlertState.FIRING, injected)
+
+    def _state(self) -> str:
+        return self.watch.states()[self.pair.alert].name.lower()
+
+    def _lateness(self, since_unix: float) -> list[str]:
+        jobs = self.bench.monitoring.prometheus.jobs
+        return lateness(
+            self.bench.metrics,
+            since_unix,
+            time.time(),
+            intervals={job.name: job.scrape_interval_s for job in jobs},
+            compressed=self._factor > 1,
+            broken=self.pair.drill.fault.breaks,
+        )
+
+    # --- pieces ----------------------------------------------------------------------------
+
+    @property
+    def _factor(self) -> float:
+        return self.bench.config.clock.factor
+
+    @cached_property
+    def _interval_s(self) -> float:
+        return self.bench.monitoring.interval_s(self.bench.monitoring.alerts[self.pair.alert])
+
+    @cached_property
+    def _deadline(self) -> Deadline:
+        return self.bench.fire_deadline(self.pair.alert, self.pair.drill.operation_s)
+
+    @cached_property
+    def _settled_s(self) -> float:
+        """How long until every evaluation sees nothing but the present: a window, two scrapes and
+        two evaluations, and the slowed operation."""
+        return sum(seconds for name, seconds in self._deadline.parts if name not in _AFTER_TRUE)
+
+    def _tell(self, dose: float, what: str) -> None:
+        self.bench.tell(f"dose {self.count}, {self.axis.words(dose)}: {what}")
