@@ -17,6 +17,7 @@ from alertdrill.bench import Bench
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.drill import Drill
 from alertdrill.errors import UsageError
+from alertdrill.files import replace_json
 from alertdrill.gate import clock_of
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.trip_page import write_trip_page
@@ -174,7 +175,7 @@ def _live(
             task.finish(f"{len(point.search.readings)} doses tried")
         starting.finish("removed")
     document = {**point.document(), "replay": [row.document() for row in rows]}
-    (folder.path / "trip.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    replace_json(folder.path / "trip.json", document)
     page = write_trip_page(folder.path, document)
     progress.say(f"plot: {page.relative_to(config.root)}")
     return point

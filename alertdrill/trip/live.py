@@ -59,28 +59,21 @@ def live_probe(pair: Pair, axis: Axis, bench: Bench) -> Iterator[Probe]:
     left = leftovers(bench.stack)
     if left:
         raise Unmeasured(Reason.PRECONDITION_UNMET, "faults are already active: " + "; ".join(left))
-    with (
-        AlertWatch(bench.alerts, bench.notifications) as watch,
-        bench.load(pair.drill.load, LOAD_NAME) as load,
-    ):
-        load.wait_started(timeout_s=STARTED_S)
-        rule = bench.monitoring.alerts[pair.alert]
-        yield _Prober(
-            pair, axis, bench, watch, load, threshold_of(rule.expr), touched=time.monotonic()
-        ).probe
+    load = bench.load(pair.drill.load, LOAD_NAME)
+    load.wait_started(timeout_s=STARTED_S)
+    threshold = threshold_of(bench.monitoring.alerts[pair.alert].expr)
+    with AlertWatch(bench.alerts, bench.notifications) as watch:
+        yield _Prober(pair, axis, bench, watch, load, threshold).probe
 
 
 @dataclass
 class _Prober:
-    """``touched``: when the load began, or the last fault ended; monotonic seconds."""
-
     pair: Pair
     axis: Axis
     bench: Bench
     watch: AlertWatch
     load: LoadSession
     threshold: Threshold | None
-    touched: float
     count: int = 0
 
     def probe(self, dose: float) -> Reading:
@@ -111,7 +104,7 @@ class _Prober:
         def calm() -> bool:
             nonlocal last
             now = time.monotonic()
-            recent = max(self.touched, now - STEADY_WINDOW_S)
+            recent = max(self._whole_since, now - STEADY_WINDOW_S)
             last = (
                 steady.target_down(self.bench)
                 or steady.alert_active(self.bench)
@@ -119,7 +112,7 @@ class _Prober:
                 or ""
             )
             self._tell(dose, "awaiting calm")
-            return not last and now - self.touched >= self._settled_s
+            return not last and now - self._whole_since >= self._settled_s
 
         longest_s = max(deadline.total_s for deadline in deadlines) + self._settled_s + STEADY_S
         try:
@@ -140,6 +133,7 @@ class _Prober:
             fault.inject(self.bench.stack)
             self._prove(fault, dose)
             self._observe(dose, injected, lasts_s)
+            fired_at = self._fired_at(injected)
             value = self._value(injected)
             met = self._met(fault, before, injected)
             health = self.load.validity(injected, time.monotonic())
@@ -148,7 +142,6 @@ class _Prober:
                 ended = self._heal(fault)
         if not health.valid:
             raise Unmeasured(Reason.LOAD_INVALID, health.why)
-        fired_at = self._fired_at(injected)
         if fired_at is None and lasts_s < math.inf:
             fired_at = self._remembered(dose, injected, ended)
         if fired_at is None and met == 0 and dose >= self.axis.own:
@@ -190,9 +183,7 @@ class _Prober:
             pending = self.watch.first(self.pair.alert, AlertState.PENDING, injected)
             return lasts_s == math.inf and pending is None and since >= self._settled_s
 
-        eventually(
-            decided, timeout_s=longest_s + 10.0, what="the alert to be decided", interval_s=0.1
-        )
+        eventually(decided, timeout_s=longest_s + 10.0, what="the alert to be decided")
 
     def _remembered(self, dose: float, injected: float, ended: float) -> float | None:
         """When it fires after the fault has ended: its window may still hold enough of it."""
@@ -205,9 +196,7 @@ class _Prober:
             fired = self._fired_at(injected) is not None
             return fired or since >= longest_s or (inactive and since >= self._settled_s)
 
-        eventually(
-            decided, timeout_s=longest_s + 10.0, what="the alert to be decided", interval_s=0.1
-        )
+        eventually(decided, timeout_s=longest_s + 10.0, what="the alert to be decided")
         return self._fired_at(injected)
 
     def _heal(self, fault: Fault) -> float:
@@ -231,9 +220,9 @@ class _Prober:
             eventually(healed, timeout_s=HEALED_S, what="the fault to be gone", interval_s=0.2)
         except DeadlineExceeded as error:
             raise Unmeasured(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}: {seen}") from error
-        self.touched = time.monotonic()
+        self.bench.whole_since = time.monotonic()
         # What is only booting still breaks its clients.
-        return self.touched if fault.breaks or undone is None else undone
+        return self.bench.whole_since if fault.breaks or undone is None else undone
 
     # --- what is read ----------------------------------------------------------------------
 
@@ -273,6 +262,11 @@ class _Prober:
             compressed=self._factor > 1,
             broken=self.pair.drill.fault.breaks,
         )
+
+    @property
+    def _whole_since(self) -> float:
+        """When the load began, or the last fault was over; monotonic seconds."""
+        return max(self.bench.whole_since, self.load.started_at or 0.0)
 
     # --- pieces ----------------------------------------------------------------------------
 
