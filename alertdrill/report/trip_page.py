@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alertdrill.report.page import GLYPHS, environment
-from alertdrill.report.picture import SIDE, WIDTH, Row
+from alertdrill.report.picture import WIDTH, Row
 from alertdrill.trip.axis import DURATION, Axis
 
 HEIGHT = 320.0
 LEFT = 64.0
+RIGHT = 36.0
 TOP = 16.0
 BASE = 272.0
 HEADROOM = 1.15
@@ -127,7 +128,7 @@ class _Across:
         if self.axis.logarithmic:
             at, start, end = math.log(max(dose, start)), math.log(start), math.log(end)
         share = (at - start) / (end - start) if end > start else 0.5
-        return round(LEFT + share * (WIDTH - LEFT - SIDE), 1)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
         if not self.axis.logarithmic:

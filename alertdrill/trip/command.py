@@ -67,7 +67,7 @@ def trip(
         typer.Option(
             help="How near is near enough, in units of the dose (a share: 0.01 is one per cent; "
             "a duration: seconds on the real clock); of a latency or a delay, the share by which "
-            "it may be exceeded [0.01; one evaluation; 0.1]."
+            "it may be exceeded [0.01; a scrape and an evaluation; 0.1]."
         ),
     ] = None,
     probes: Annotated[

@@ -15,7 +15,7 @@ from alertdrill.errors import AlertdrillError, DeadlineExceeded
 from alertdrill.faults.contract import Exposure, Fault
 from alertdrill.faults.world import leftovers
 from alertdrill.load.session import LoadSession
-from alertdrill.rules.deadline import Deadline
+from alertdrill.rules.deadline import Deadline, scrape_s
 from alertdrill.shield import signals_deferred
 from alertdrill.signals.alerts import AlertState, AlertWatch
 from alertdrill.signals.punctuality import lateness
@@ -38,14 +38,15 @@ _AFTER_TRUE = ("for", "group_wait", "group_interval", "margin")
 
 
 def longest_duration(pair: Pair, bench: Bench, resolution_s: float | None) -> Axis:
-    """The axis of durations: up to the rule's own deadline, as fine as the rule is evaluated.
+    """The axis of durations: up to the rule's own deadline, in seconds on the real clock.
 
-    In seconds on the real clock.
+    No finer than a scrape and an evaluation: when these come, within their intervals, is chance.
     """
     factor = bench.config.clock.factor
     longest_s = bench.fire_deadline(pair.alert, pair.drill.operation_s).total_s * factor
     rule = bench.monitoring.alerts[pair.alert]
-    return duration_axis(longest_s, resolution_s or bench.monitoring.interval_s(rule) * factor)
+    chance_s = scrape_s(rule, bench.monitoring) + bench.monitoring.interval_s(rule)
+    return duration_axis(longest_s, chance_s * factor if resolution_s is None else resolution_s)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from alertdrill.report.picture import SIDE, WIDTH
-from alertdrill.report.trip_page import BASE, LEFT, TOP, Curve, curve_of, write_trip_page
+from alertdrill.report.picture import WIDTH
+from alertdrill.report.trip_page import BASE, LEFT, RIGHT, TOP, Curve, curve_of, write_trip_page
 from alertdrill.trip.axis import Axis, duration_axis
 from alertdrill.trip.result import TripPoint
 from alertdrill.trip.search import Reading, Search, search
@@ -32,11 +32,11 @@ def test_doses_lie_where_the_axis_says() -> None:
     found = curve()
     assert [dot.kind for dot in found.dots] == sorted((d.kind for d in found.dots), reverse=True)
     assert [dot.x for dot in found.dots] == sorted(dot.x for dot in found.dots)
-    assert found.dots[-1].x == WIDTH - SIDE
-    assert found.own == pytest.approx(LEFT + (WIDTH - LEFT - SIDE) / 2)
+    assert found.dots[-1].x == WIDTH - RIGHT
+    assert found.own == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 2)
     ticks = dict((label, x) for x, label in found.doses)
     assert ticks["0"] == LEFT
-    assert ticks["100 %"] == WIDTH - SIDE
+    assert ticks["100 %"] == WIDTH - RIGHT
 
 
 def test_what_is_above_the_threshold_fired_and_the_band_lies_between() -> None:
