@@ -13,7 +13,7 @@ from alertdrill.rules.durations import format_ms
 DURATION = "duration"
 # Beyond the drill's own dose, so far as this is looked for what trips the alert.
 BEYOND = 2.0
-FINE_SHARE = 0.01
+FINE_SHARE = 0.02
 FINE_QUOTIENT = 0.1
 FINE_OF_OWN = 0.02
 

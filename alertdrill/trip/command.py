@@ -65,9 +65,9 @@ def trip(
     resolution: Annotated[
         float | None,
         typer.Option(
-            help="How near is near enough, in units of the dose (a share: 0.01 is one per cent; "
+            help="How near is near enough, in units of the dose (a share: 0.02 is two per cent; "
             "a duration: seconds on the real clock); of a latency or a delay, the share by which "
-            "it may be exceeded [0.01; a scrape and an evaluation; 0.1]."
+            "it may be exceeded [0.02; a scrape and an evaluation; 0.1]."
         ),
     ] = None,
     probes: Annotated[
@@ -163,17 +163,17 @@ def _live(
     images = assemble.resolve_images(config, spec, components, progress)
     folder = RunFolder.below(config.root / "out").ensure()
     with contextlib.ExitStack() as opened:
-        starting = opened.enter_context(progress.task("stack", every_s=PROGRESS_EVERY_S))
-        bench = opened.enter_context(
-            assemble.open_bench(config, folder, images=images, tell=starting.update)
-        )
+        with progress.task("stack", every_s=PROGRESS_EVERY_S) as starting:
+            bench = opened.enter_context(
+                assemble.open_bench(config, folder, images=images, tell=starting.update)
+            )
+            starting.finish("ready")
         with progress.task(
             f"{pair.alert} under {pair.drill.fault.name}", every_s=PROGRESS_EVERY_S
         ) as task:
             bench.tell = task.update
             point = _search(bench, pair, axis or longest_duration(pair, bench, resolution), probes)
             task.finish(f"{len(point.search.readings)} doses tried")
-        starting.finish("removed")
     document = {**point.document(), "replay": [row.document() for row in rows]}
     replace_json(folder.path / "trip.json", document)
     page = write_trip_page(folder.path, document)

@@ -180,9 +180,7 @@ class _Prober:
             self._tell(dose, f"+{since:.0f} s, {self._state()}")
             if self._fired_at(injected) is not None or since >= longest_s:
                 return True
-            # One that was pending may be again: noise near the threshold.
-            pending = self.watch.first(self.pair.alert, AlertState.PENDING, injected)
-            return lasts_s == math.inf and pending is None and since >= self._settled_s
+            return lasts_s == math.inf and self._is_inactive() and since >= self._certain_s
 
         eventually(decided, timeout_s=longest_s + 10.0, what="the alert to be decided")
 
@@ -193,9 +191,9 @@ class _Prober:
         def decided() -> bool:
             since = time.monotonic() - ended
             self._tell(dose, f"healed, +{since:.0f} s, {self._state()}")
-            inactive = self._state() == AlertState.INACTIVE.name.lower()
-            fired = self._fired_at(injected) is not None
-            return fired or since >= longest_s or (inactive and since >= self._settled_s)
+            if self._fired_at(injected) is not None or since >= longest_s:
+                return True
+            return self._is_inactive() and since >= self._settled_s
 
         eventually(decided, timeout_s=longest_s + 10.0, what="the alert to be decided")
         return self._fired_at(injected)
@@ -253,6 +251,9 @@ class _Prober:
     def _state(self) -> str:
         return self.watch.states()[self.pair.alert].name.lower()
 
+    def _is_inactive(self) -> bool:
+        return self.watch.states()[self.pair.alert] is AlertState.INACTIVE
+
     def _lateness(self, since_unix: float) -> list[str]:
         jobs = self.bench.monitoring.prometheus.jobs
         return lateness(
@@ -288,6 +289,12 @@ class _Prober:
         """How long until every evaluation sees nothing but the present: a window, two scrapes and
         two evaluations, and the slowed operation."""
         return sum(seconds for name, seconds in self._deadline.parts if name not in _AFTER_TRUE)
+
+    @cached_property
+    def _certain_s(self) -> float:
+        """How long until an alert that isn't pending surely won't fire: it had its `for` of seeing
+        nothing but the fault, for near the threshold a value wavers."""
+        return self._settled_s + self.bench.monitoring.alerts[self.pair.alert].for_s
 
     def _tell(self, dose: float, what: str) -> None:
         self.bench.tell(f"dose {self.count}, {self.axis.words(dose)}: {what}")

@@ -95,7 +95,9 @@ class TripPoint:
         if at is None:
             return f"; threshold {self.threshold}"
         axis = self.search.axis
-        return f"; its expression gets to the threshold ({self.threshold}) at {axis.words(at)}"
+        return (
+            f"; its expression gets to the threshold ({self.threshold}) at about {axis.words(at)}"
+        )
 
     def document(self) -> dict[str, Any]:
         """``trip.json``, and what ``--format json`` prints of a live search."""

@@ -21,7 +21,7 @@ HALF_FAIL = Drill(
     may_fire={"Other"},
 )
 PAIR = Pair("High", HALF_FAIL)
-SHARES = dose_axis(HALF)
+SHARES = dose_axis(HALF, 0.01)
 
 
 @dataclass

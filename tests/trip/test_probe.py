@@ -127,7 +127,7 @@ def bench_of(world: World, **more: Any) -> Any:
         "stack": None,
         "unsound": {},
         "monitoring": SimpleNamespace(
-            alerts={"High": SimpleNamespace(expr="errors > 0.6")},
+            alerts={"High": SimpleNamespace(expr="errors > 0.6", for_s=FOR_S)},
             interval_s=lambda _: 0.02,
             prometheus=SimpleNamespace(jobs=[]),
         ),
@@ -177,7 +177,7 @@ def test_a_dose_that_stays_quiet_lasts_until_the_window_is_full() -> None:
     with opened(world) as probe:
         reading = probe(0.2)
     assert not reading.fired
-    assert world.ended - world.since >= WINDOW_S + 0.05
+    assert world.ended - world.since >= WINDOW_S + FOR_S + 0.05
 
 
 def test_the_next_dose_waits_until_no_window_remembers_the_last() -> None:

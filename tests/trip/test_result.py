@@ -23,7 +23,7 @@ FIVE_PERCENT = Threshold("errors", ">", 0.05)
 
 # Of a drill in which a fifth of the requests fail.
 FIFTH = Pair("High", replace(HALF_FAIL, fault=HALF_FAIL.fault.dosed(0.2)))
-UP_TO_40 = dose_axis(FIFTH.drill.fault)
+UP_TO_40 = dose_axis(FIFTH.drill.fault, 0.01)
 
 
 def compared_with(threshold: Threshold) -> TripPoint:
@@ -38,7 +38,7 @@ def test_a_rule_that_follows_its_threshold_passes() -> None:
     assert point.crosses_at == pytest.approx(0.025)
     assert point.sentence() == (
         "High fires from 2.78 % on (share of requests), and stays quiet up to 2.19 %; "
-        "its expression gets to the threshold (> 0.05) at 2.5 %"
+        "its expression gets to the threshold (> 0.05) at about 2.5 %"
     )
 
 
