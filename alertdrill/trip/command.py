@@ -26,7 +26,7 @@ from alertdrill.stack.progress import Progress
 from alertdrill.trip.axis import Axis, dose_axis
 from alertdrill.trip.live import live_probe, longest_duration
 from alertdrill.trip.pairs import find_pair, pairs_of
-from alertdrill.trip.result import Pair, Replayed, TripPoint
+from alertdrill.trip.result import SCHEMA, Pair, Replayed, TripPoint
 from alertdrill.trip.search import Search, Unmeasured, search
 from alertdrill.trip.show import show_live, show_replayed
 from alertdrill.trip.threshold import threshold_of
@@ -111,7 +111,7 @@ def trip(
         _refuse_pair(alert, fault, segments)
         rows = _replayed(config, tuple(pairs_of(_drills(config))), segments)
         _print(output, None, rows)
-        raise typer.Exit(_exit_code(None, rows))
+        raise typer.Exit(_verdict(None, rows).value)
     if alert is None or fault is None:
         raise UsageError("name an ALERT and a FAULT, or ask for --all with --segments")
     if not live and segments is None:
@@ -121,7 +121,7 @@ def trip(
     rows = _replayed(config, (pair,), segments) if segments is not None else ()
     point = _live(config, pair, axis, resolution, probes, rows) if live else None
     _print(output, point, rows)
-    raise typer.Exit(_exit_code(point, rows))
+    raise typer.Exit(_verdict(point, rows).value)
 
 
 def _refuse_pair(alert: str | None, fault: str | None, segments: Path | None) -> None:
@@ -174,7 +174,7 @@ def _live(
             bench.tell = task.update
             point = _search(bench, pair, axis or longest_duration(pair, bench, resolution), probes)
             task.finish(f"{len(point.search.readings)} doses tried")
-    document = {**point.document(), "replay": [row.document() for row in rows]}
+    document = _document(point, rows)
     replace_json(folder.path / "trip.json", document)
     page = write_trip_page(folder.path, document)
     progress.say(f"plot: {page.relative_to(config.root)}")
@@ -191,26 +191,30 @@ def _search(bench: Bench, pair: Pair, axis: Axis, probes: int) -> TripPoint:
     return TripPoint(pair, found, threshold)
 
 
+def _document(point: TripPoint | None, rows: Sequence[Replayed]) -> dict[str, Any]:
+    """``trip.json``, and what ``--format json`` prints."""
+    live = {} if point is None else point.document()
+    return {
+        "schema": SCHEMA,
+        **live,
+        "verdict": _verdict(point, rows).word,
+        "replay": [row.document() for row in rows],
+    }
+
+
 def _print(output: Format, point: TripPoint | None, rows: Sequence[Replayed]) -> None:
     if output is Format.JSON:
-        document: dict[str, Any] = {} if point is None else point.document()
-        document["replay"] = [row.document() for row in rows]
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print(json.dumps(_document(point, rows), indent=2, ensure_ascii=False))
         return
     console = Console()
     console = console if console.is_terminal else Console(width=UNFOLDED_WIDTH)
-    if point is not None:
-        show_live(point, console)
-        for row in rows:
-            console.print(row.sentence(), highlight=False, soft_wrap=True)
-    else:
+    if point is None:
         show_replayed(rows, console)
-    if point is not None:
-        console.print(f"verdict: {point.verdict.word}", highlight=False)
+    else:
+        show_live(point, rows, console)
+    console.print(f"verdict: {_verdict(point, rows).word}", highlight=False)
 
 
-def _exit_code(point: TripPoint | None, rows: Sequence[Replayed]) -> int:
+def _verdict(point: TripPoint | None, rows: Sequence[Replayed]) -> Verdict:
     verdicts = [row.verdict for row in rows]
-    if point is not None:
-        verdicts.append(point.verdict)
-    return Verdict.worst(verdicts).value
+    return Verdict.worst(verdicts if point is None else [*verdicts, point.verdict])

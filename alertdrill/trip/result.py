@@ -55,10 +55,10 @@ class TripPoint:
         if not self.pair.must_fire or (from_ is not None and from_ <= axis.own):
             return None
         where = "at no dose" if from_ is None else f"only from {axis.words(from_)} on"
+        own = f"{'within' if axis.unit == DURATION else 'at'} {axis.words(axis.own)}"
         return Finding(
             Reason.ALERT_DID_NOT_FIRE,
-            f"{alert} fires {where}; {self.pair.drill.title!r} expects it at "
-            f"{axis.words(axis.own)}",
+            f"{alert} fires {where}; {self.pair.drill.title!r} expects it {own}",
         )
 
     @property
@@ -100,14 +100,12 @@ class TripPoint:
         )
 
     def document(self) -> dict[str, Any]:
-        """``trip.json``, and what ``--format json`` prints of a live search."""
+        """What ``trip.json`` says of the live search."""
         axis, finding = self.search.axis, self.finding
         return {
-            "schema": SCHEMA,
             "alert": self.pair.alert,
             "drill": self.pair.drill.id,
             "fault": self.pair.drill.fault.name,
-            "verdict": self.verdict.word,
             "finding": None if finding is None else finding.document(),
             "sentence": self.sentence(),
             "axis": asdict(axis),

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alertdrill.judge import role_of
+from alertdrill.trip.axis import DURATION
 from alertdrill.trip.result import Replayed, TripPoint, duration
 from alertdrill.trip.search import Reading
 from alertdrill.verdict import Verdict
@@ -16,16 +17,17 @@ from alertdrill.verdict import Verdict
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
 
 
-def show_live(point: TripPoint, console: Console) -> None:
-    """Every dose that was tried, from the smallest on, and what follows."""
+def show_live(point: TripPoint, rows: Iterable[Replayed], console: Console) -> None:
+    """Every dose that was tried, from the smallest on, and what follows; what replay says."""
     axis = point.search.axis
     columns = [axis.what, "alert", "fires after"]
     if point.threshold is not None:
         columns.append(f"value ({point.threshold})")
     table = _table(columns)
     for reading in sorted(point.search.readings, key=lambda r: (r.dose, r.fired)):
+        own = " (the drill's)" if reading.dose == axis.own and axis.unit != DURATION else ""
         row = [
-            axis.words(reading.dose) + (" (the drill's)" if reading.dose == axis.own else ""),
+            axis.words(reading.dose) + own,
             "fires" if reading.fired else "quiet",
             duration(reading.after_s),
         ]
@@ -34,11 +36,10 @@ def show_live(point: TripPoint, console: Console) -> None:
         console.print(table)
     console.print(escape(point.sentence()), highlight=False, soft_wrap=True)
     if point.finding is not None:
-        console.print(
-            escape(f"{point.finding.reason}: {point.finding.message}"),
-            highlight=False,
-            soft_wrap=True,
-        )
+        words = f"{point.finding.reason}: {point.finding.message}"
+        console.print(escape(words), highlight=False, soft_wrap=True)
+    for replayed in rows:
+        console.print(escape(replayed.sentence()), highlight=False, soft_wrap=True)
 
 
 def show_replayed(rows: Iterable[Replayed], console: Console) -> None:

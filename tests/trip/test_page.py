@@ -21,7 +21,7 @@ def document(axis: Axis = SHARES, limit: float = 0.1, threshold: float | None = 
     asked = None if threshold is None else Threshold("errors", ">", threshold)
     point = TripPoint(PAIR, search(axis, above(limit), most_probes=20), asked)
     # As it is read back from trip.json.
-    return json.loads(json.dumps({**point.document(), "replay": []}))
+    return json.loads(json.dumps({**point.document(), "verdict": point.verdict.word, "replay": []}))
 
 
 def curve(**given: Any) -> Curve:
