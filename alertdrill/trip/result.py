@@ -91,9 +91,11 @@ class TripPoint:
     def _compared(self) -> str:
         if self.threshold is None:
             return ""
-        at = self.crosses_at
+        at, values = self.crosses_at, [r.value for r in self.search.readings if r.value is not None]
+        if at is None and values and all(self.threshold.is_met_by(v.mean) for v in values):
+            return f"; the mean of its expression is {self.threshold} at every dose that was tried"
         if at is None:
-            return f"; threshold {self.threshold}"
+            return f"; its threshold is {self.threshold}"
         axis = self.search.axis
         return (
             f"; its expression gets to the threshold ({self.threshold}) at about {axis.words(at)}"

@@ -42,6 +42,16 @@ def test_a_rule_that_follows_its_threshold_passes() -> None:
     )
 
 
+def test_a_rule_that_wavers_below_its_for_is_told_from_one_that_stays_below_its_threshold() -> None:
+    """Noise: the mean is above the threshold already, but never for as long as `for`."""
+    probe = Planted(lambda dose: dose > 0.1)
+    point = TripPoint(FIFTH, search(UP_TO_40, probe, most_probes=4), Threshold("errors", ">", 0.01))
+    assert point.crosses_at is None
+    assert point.sentence().endswith(
+        "; the mean of its expression is > 0.01 at every dose that was tried"
+    )
+
+
 def test_a_threshold_ten_times_as_high_trips_far_above_and_fails_the_drill() -> None:
     """The planted defect; its twin is above."""
     point = compared_with(Threshold("errors", ">", 0.5))
