@@ -75,7 +75,7 @@ def dose_axis(fault: Fault, resolution: float | None = None) -> Axis:
         least=min(dosage.least, own),
         own=own,
         most=min(dosage.most, BEYOND * own),
-        resolution=_sensible(resolution),
+        resolution=sensible(resolution),
         logarithmic=dosage.logarithmic,
         whole=dosage.whole,
     )
@@ -83,10 +83,11 @@ def dose_axis(fault: Fault, resolution: float | None = None) -> Axis:
 
 def duration_axis(longest_s: float, resolution_s: float) -> Axis:
     """The axis of how long a fault lasts, in seconds on the real clock."""
-    return Axis("duration", DURATION, 0.0, longest_s, longest_s, _sensible(resolution_s))
+    return Axis("duration", DURATION, 0.0, longest_s, longest_s, sensible(resolution_s))
 
 
-def _sensible(resolution: float) -> float:
+def sensible(resolution: float) -> float:
+    """``resolution``. Raises UsageError unless it is a number above 0."""
     if not (math.isfinite(resolution) and resolution > 0):
         raise UsageError(f"--resolution must be more than nothing, not {resolution:g}")
     return resolution

@@ -23,7 +23,7 @@ from alertdrill.report.folder import RunFolder
 from alertdrill.report.trip_page import write_trip_page
 from alertdrill.stack.engine import ensure_engine
 from alertdrill.stack.progress import Progress
-from alertdrill.trip.axis import Axis, dose_axis
+from alertdrill.trip.axis import Axis, dose_axis, sensible
 from alertdrill.trip.live import live_probe, longest_duration
 from alertdrill.trip.pairs import find_pair, pairs_of
 from alertdrill.trip.result import SCHEMA, Pair, Replayed, TripPoint
@@ -106,6 +106,8 @@ def trip(
     config = load_config(find_root(Path.cwd()))
     if clock is not None:
         config = config.model_copy(update={"clock": clock_of(clock)})
+    if resolution is not None:
+        sensible(resolution)
     known = assemble.load_original(config).alerts
     if every:
         _refuse_pair(alert, fault, segments)

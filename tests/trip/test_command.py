@@ -23,6 +23,7 @@ HALF_5XX = "http_status(github)"
             ["HighErrorRate", HALF_5XX, "--resolution", "0"],
             "--resolution must be more than nothing",
         ),
+        (["APIUnavailable", "kill(hub)", "--by", "duration", "--resolution", "-5"], "not -5"),
         (["HighErrorRate"], "name an ALERT and a FAULT"),
         (["HighErrorRate", HALF_5XX, "--no-live"], "--no-live without --segments"),
         (["--all"], "say with --segments where recorded faults are"),
