@@ -11,7 +11,6 @@ Inert in a project that has no ``alertdrill.toml``. The fixtures:
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -239,41 +238,6 @@ def _drills_of(item: pytest.Item) -> Iterator[Drill]:
     callspec = getattr(item, "callspec", None)
     if callspec is not None and "run_drill" in getattr(item, "fixturenames", ()):
         yield from (value for value in callspec.params.values() if isinstance(value, Drill))
-
-
-class _Collected:
-    """A plugin that keeps the drills that pytest finds, and what it can't collect."""
-
-    def __init__(self) -> None:
-        self.drills: dict[str, Drill] = {}
-        self.failed: list[str] = []
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self.drills |= {drill.id: drill for item in items for drill in _drills_of(item)}
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
-            self.failed.append(f"{report.nodeid} can't be collected: {last}")
-
-
-def find_drills(config: Config) -> tuple[Drill, ...]:
-    """The drills of the project's tables, as the gate would find them; nothing is run.
-
-    Raises UsageError for a table that can't be collected.
-    """
-    collected = _Collected()
-    folders = [str(config.path(path)) for path in config.gate.drills]
-    options = ["-p", "no:locust", "-p", "no:cacheprovider", "--collect-only", "-q"]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        pytest.main([*folders, *options, "--rootdir", str(config.root)], plugins=[collected])
-    if collected.failed:
-        raise UsageError(collected.failed[0])
-    if not collected.drills:
-        words = (said.getvalue().strip() or "it says nothing").splitlines()[-1]
-        raise UsageError(f"pytest finds no drill in {', '.join(folders)}: {words}")
-    return tuple(collected.drills.values())
 
 
 @pytest.hookimpl(tryfirst=True)
