@@ -227,6 +227,10 @@ class _Sampled(_HttpFault):
     def seeded(self, seed: int) -> Fault:
         return replace(self, seed=seed)
 
+    @property
+    def dosage(self) -> Dosage | None:
+        return SHARE_OF_REQUESTS if self.every is None else None
+
     def _wrong_share(self, seen: int, affected: int) -> str | None:
         if not self.met_on_arrival:
             return None

@@ -15,7 +15,6 @@ from rich.console import Console
 from alertdrill import assemble
 from alertdrill.bench import Bench
 from alertdrill.config import Config, find_root, load_config
-from alertdrill.drill import Drill
 from alertdrill.errors import UsageError
 from alertdrill.files import replace_json
 from alertdrill.gate import clock_of
@@ -23,6 +22,7 @@ from alertdrill.report.folder import RunFolder
 from alertdrill.report.trip_page import write_trip_page
 from alertdrill.stack.engine import ensure_engine
 from alertdrill.stack.progress import Progress
+from alertdrill.tables import drills_of
 from alertdrill.trip.axis import Axis, dose_axis, sensible
 from alertdrill.trip.live import live_probe, longest_duration
 from alertdrill.trip.pairs import find_pair, pairs_of
@@ -111,14 +111,14 @@ def trip(
     known = assemble.load_original(config).alerts
     if every:
         _refuse_pair(alert, fault, segments)
-        rows = _replayed(config, tuple(pairs_of(_drills(config))), segments)
+        rows = _replayed(config, tuple(pairs_of(drills_of(config))), segments)
         _print(output, None, rows)
         raise typer.Exit(_verdict(None, rows).value)
     if alert is None or fault is None:
         raise UsageError("name an ALERT and a FAULT, or ask for --all with --segments")
     if not live and segments is None:
         raise UsageError("--no-live without --segments leaves nothing to look at")
-    pair = find_pair(alert, fault, _drills(config), known)
+    pair = find_pair(alert, fault, drills_of(config), known)
     axis = dose_axis(pair.drill.fault, resolution) if live and by is By.DOSE else None
     rows = _replayed(config, (pair,), segments) if segments is not None else ()
     point = _live(config, pair, axis, resolution, probes, rows) if live else None
@@ -131,13 +131,6 @@ def _refuse_pair(alert: str | None, fault: str | None, segments: Path | None) ->
         raise UsageError("--all is of every alert and fault: name none beside it")
     if segments is None:
         raise UsageError("--all is replayed: say with --segments where recorded faults are")
-
-
-def _drills(config: Config) -> Sequence[Drill]:
-    # pytest reads the tables, for which no other command should wait.
-    from alertdrill.pytest_plugin import find_drills
-
-    return find_drills(config)
 
 
 def _replayed(config: Config, pairs: Sequence[Pair], segments: Path | None) -> tuple[Replayed, ...]:

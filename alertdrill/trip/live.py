@@ -15,8 +15,9 @@ from alertdrill.errors import AlertdrillError, DeadlineExceeded
 from alertdrill.faults.contract import Exposure, Fault
 from alertdrill.faults.world import leftovers
 from alertdrill.load.session import LoadSession
+from alertdrill.load.window import LoadHealth
 from alertdrill.rules.deadline import Deadline, scrape_s
-from alertdrill.shield import signals_deferred
+from alertdrill.shield import signals_deferred, undone
 from alertdrill.signals.alerts import AlertState, AlertWatch
 from alertdrill.signals.punctuality import lateness
 from alertdrill.timeline import unix_of
@@ -65,6 +66,18 @@ def live_probe(pair: Pair, axis: Axis, bench: Bench) -> Iterator[Probe]:
     threshold = threshold_of(bench.monitoring.alerts[pair.alert].expr)
     with AlertWatch(bench.alerts, bench.notifications) as watch:
         yield _Prober(pair, axis, bench, watch, load, threshold).probe
+
+
+@dataclass
+class _Seen:
+    """What came of one dose; times in monotonic seconds."""
+
+    injected: float = 0.0
+    fired: float | None = None
+    ended: float = 0.0
+    value: Value | None = None
+    met: int | None = None
+    load: LoadHealth | None = None
 
 
 @dataclass
@@ -129,30 +142,39 @@ class _Prober:
             fault = fault.dosed(dose)
         fault = fault.seeded(self.bench.config.gate.seed)
         before = fault.exposure(self.bench.stack)
-        injected = time.monotonic()
-        try:
-            fault.inject(self.bench.stack)
+        seen = _Seen()
+
+        def give() -> None:
+            seen.injected = time.monotonic()
+            with signals_deferred():  # the engine would go on with half an injection
+                fault.inject(self.bench.stack)
             self._prove(fault, dose)
-            self._observe(dose, injected, lasts_s)
-            fired_at = self._fired_at(injected)
-            value = self._value(injected)
-            met = self._met(fault, before, injected)
-            health = self.load.validity(injected, time.monotonic())
-        finally:
-            with signals_deferred():
-                ended = self._heal(fault)
-        if not health.valid:
-            raise Unmeasured(Reason.LOAD_INVALID, health.why)
-        if fired_at is None and lasts_s < math.inf:
-            fired_at = self._remembered(dose, injected, ended)
-        if fired_at is None and met == 0 and dose >= self.axis.own:
+            self._observe(dose, seen.injected, lasts_s)
+            seen.fired = self._fired_at(seen.injected)
+            seen.value = self._value(seen.injected)
+            seen.met = self._met(fault, before, seen.injected)
+            seen.load = self.load.validity(seen.injected, time.monotonic())
+
+        def heal() -> None:
+            seen.ended = self._heal(fault)
+
+        undone(give, heal)
+        assert seen.load is not None
+        if not seen.load.valid:
+            raise Unmeasured(Reason.LOAD_INVALID, seen.load.why)
+        if seen.fired is None and lasts_s < math.inf:
+            seen.fired = self._remembered(dose, seen.injected, seen.ended)
+        if seen.fired is None and seen.met == 0 and dose >= self.axis.own:
             raise Unmeasured(
                 Reason.NO_TRAFFIC, f"no traffic met {fault.name} at {self.axis.words(dose)}"
             )
         if lasts_s < math.inf:
-            dose = round((min(ended, fired_at or ended) - injected) * self._factor, 1)
-        after_s = None if fired_at is None else round((fired_at - injected) * self._factor, 1)
-        return Reading(dose, fired_at is not None, after_s, value, met)
+            dose = self._on_the_real_clock(min(seen.ended, seen.fired or seen.ended), seen.injected)
+        after_s = seen.fired and self._on_the_real_clock(seen.fired, seen.injected)
+        return Reading(dose, seen.fired is not None, after_s, seen.value, seen.met)
+
+    def _on_the_real_clock(self, at: float, since: float) -> float:
+        return round((at - since) * self._factor, 1)
 
     def _prove(self, fault: Fault, dose: float) -> None:
         seen = "nothing"
@@ -201,13 +223,13 @@ class _Prober:
     def _heal(self, fault: Fault) -> float:
         """Heal, whatever it takes; when the fault had ended, in monotonic seconds."""
         seen = "nothing"
-        undone: float | None = None
+        over: float | None = None
 
         def healed() -> bool:
-            nonlocal seen, undone
+            nonlocal seen, over
             try:
                 fault.heal(self.bench.stack)  # idempotent: one that failed is tried again
-                undone = undone or time.monotonic()
+                over = over or time.monotonic()
                 evidence = fault.is_healed(self.bench.stack)
             except AlertdrillError as error:
                 seen = str(error)
@@ -221,7 +243,7 @@ class _Prober:
             raise Unmeasured(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}: {seen}") from error
         self.bench.whole_since = time.monotonic()
         # What is only booting still breaks its clients.
-        return self.bench.whole_since if fault.breaks or undone is None else undone
+        return self.bench.whole_since if fault.breaks or over is None else over
 
     # --- what is read ----------------------------------------------------------------------
 
@@ -242,7 +264,7 @@ class _Prober:
     def _met(self, fault: Fault, before: Exposure | None, injected: float) -> int | None:
         after = fault.exposure(self.bench.stack)
         if before is None or after is None:
-            return self.load.since(injected).failed
+            return self.load.since(injected).failed + self.load.stuck()
         return after.count - before.count
 
     def _fired_at(self, injected: float) -> float | None:

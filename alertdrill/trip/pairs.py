@@ -19,7 +19,7 @@ def find_pair(alert: str, fault: str, drills: Sequence[Drill], known: Collection
         raise UsageError(
             f"no rule defines {alert}; the rules define {', '.join(sorted(known)) or 'no alert'}"
         )
-    drill = _find_drill(fault, drills)
+    drill = _find_drill(alert, fault, drills)
     if alert not in firing(drill):
         named = ", ".join(sorted(firing(drill))) or "none"
         raise UsageError(
@@ -40,10 +40,12 @@ def firing(drill: Drill) -> frozenset[str]:
     return drill.fires | drill.inhibited | drill.may_fire
 
 
-def _find_drill(name: str, drills: Sequence[Drill]) -> Drill:
+def _find_drill(alert: str, name: str, drills: Sequence[Drill]) -> Drill:
     wanted = name.casefold()
     for of in (lambda d: (d.title.casefold(), d.id), lambda d: (d.fault.name.casefold(),)):
-        found = [drill for drill in drills if wanted in of(drill)]
+        named = [drill for drill in drills if wanted in of(drill)]
+        # The same fault in a dose that nobody should notice isn't meant.
+        found = [drill for drill in named if alert in firing(drill)] or named
         if len(found) > 1:
             titles = ", ".join(repr(drill.title) for drill in found)
             raise UsageError(f"{name!r} is the fault of several drills: {titles}; name one of them")

@@ -140,6 +140,7 @@ def test_the_shipped_rules_thresholds_are_read() -> None:
 # --- pairs -------------------------------------------------------------------------------------
 
 TWIN = replace(HALF_FAIL, title="again half", fires=frozenset({"Third"}))
+QUIET = replace(HALF_FAIL, title="a few", fires=frozenset(), may_fire=frozenset())
 KNOWN = ("High", "Other", "Third", "Fourth")
 
 
@@ -151,9 +152,10 @@ def test_a_drill_is_found_by_title_and_id(name: str) -> None:
 
 
 def test_a_drill_is_found_by_its_fault_where_only_one_has_it() -> None:
-    assert find_pair("High", "http_status(github)", [HALF_FAIL], KNOWN) == PAIR
+    for drills in ([HALF_FAIL], [QUIET, HALF_FAIL], [HALF_FAIL, TWIN]):
+        assert find_pair("High", "http_status(github)", drills, KNOWN) == PAIR
     with pytest.raises(UsageError, match="several drills: 'half the requests fail', 'again half'"):
-        find_pair("High", "http_status(github)", [HALF_FAIL, TWIN], KNOWN)
+        find_pair("Other", "http_status(github)", [HALF_FAIL, TWIN], KNOWN)
 
 
 @pytest.mark.parametrize(
