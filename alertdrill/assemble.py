@@ -11,7 +11,8 @@ from alertdrill.bench import Bench
 from alertdrill.config import Config
 from alertdrill.errors import DeadlineExceeded, UsageError
 from alertdrill.report.folder import RunFolder
-from alertdrill.rules.compress import Compressed, compress
+from alertdrill.rules.compress import Compressed, Unsound, compress
+from alertdrill.rules.durations import parse_ms
 from alertdrill.rules.model import Monitoring, load_monitoring
 from alertdrill.stack.component import Image, StackSpec
 from alertdrill.stack.engine import connect
@@ -87,7 +88,7 @@ def open_bench(
             project_root=config.root,
             run_id=(f"{folder.run_id}-{worker}" if worker else folder.run_id) + again,
             overlay=overlay,
-            values=flag_values(compressed),
+            values=clock_values(spec, compressed),
             log_dir=folder.path / "containers" / (place + again),
             tell=tell,
         ).start()
@@ -102,7 +103,7 @@ def open_bench(
         start=start,
         settle=settle,
         monitoring=loaded,
-        unsound=unsound_alerts(compressed, loaded),
+        unsound=unsound_alerts(config, compressed, loaded),
         run_dir=folder.path,
         timeline=Timeline(folder.timeline),
         tell=tell,
@@ -137,24 +138,38 @@ def load_compressed(config: Config, overlay: Path) -> Monitoring:
     )
 
 
-def unsound_alerts(compressed: Compressed, monitoring: Monitoring) -> dict[str, str]:
+def unsound_rules(config: Config, compressed: Compressed) -> list[Unsound]:
+    """Rules that the run's clock changes; not those of which the project says that it can't."""
+    sound = {name for name, alert in config.alerts.items() if alert.any_clock is not None}
+    return [rule for rule in compressed.unsound if rule.rule not in sound]
+
+
+def unsound_alerts(
+    config: Config, compressed: Compressed, monitoring: Monitoring
+) -> dict[str, str]:
     """Why the run's clock can't show what an alert does on the real one, by its name."""
     if compressed.factor == 1:
         return {}
-    rules = {rule.rule: rule.why for rule in compressed.unsound}
+    rules = {rule.rule: rule.why for rule in unsound_rules(config, compressed)}
     if compressed.has_hours:
         why = "alertmanager.yml has time intervals: hours of the day can't be compressed"
         return dict.fromkeys(monitoring.alerts, why) | rules
     return rules
 
 
-def flag_values(compressed: Compressed) -> dict[str, str]:
-    """Prometheus' durations that are flags: ``--query.lookback-delta`` becomes
-    ``${query_lookback_delta}`` in a component's command."""
-    return {
+def clock_values(spec: StackSpec, compressed: Compressed) -> dict[str, str]:
+    """What ``${name}`` in a component's command stands for on the run's clock: the stack's own
+    durations, in seconds, and Prometheus' that are flags (``--query.lookback-delta`` becomes
+    ``${query_lookback_delta}``)."""
+    flags = {
         flag.removeprefix("--").replace(".", "_").replace("-", "_"): value
         for flag, value in compressed.flags.items()
     }
+    own = {
+        name: f"{parse_ms(text) / 1000 / compressed.factor:g}"
+        for name, text in spec.durations.items()
+    }
+    return flags | own
 
 
 def _stack_document(
@@ -180,7 +195,7 @@ def _stack_document(
         "unseen": [{"what": "the compressed clock", "why": note} for note in compressed.notes]
         + [
             {"what": f"{rule.rule} on the compressed clock", "why": f"{rule.why}; {rule.done}"}
-            for rule in compressed.unsound
+            for rule in unsound_rules(bench.config, compressed)
         ]
         + [
             {"what": f"scrape job {target.job}", "why": f"down here: {target.error}"}

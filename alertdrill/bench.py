@@ -166,8 +166,22 @@ class Bench:
             except SignalError as error:
                 self.timeline.add(drill.id, "not recorded", why=str(error))
 
+    @property
+    def drillable(self) -> list[str]:
+        """Every alert that a drill is judged by."""
+        return self.config.drillable(self.monitoring.alerts)
+
+    @property
+    def promised_only(self) -> frozenset[str]:
+        """Alerts of whose times no rule says anything: heartbeats and dead man's switches."""
+        switches = self.config.switches
+        return frozenset((*switches, *switches.values()))
+
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:
-        """What follows from the rule and its route."""
+        """What follows from the rule and its route; what was promised of heartbeats, and of a
+        dead man's switch, which has neither."""
+        if alert in self.promised_only:
+            return self.promised_deadline(alert, operation_s)
         return fire_deadline(
             self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
         )
@@ -196,6 +210,10 @@ class Bench:
         ]
 
     def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
+        """As ``fire_deadline``, after the end of the fault."""
+        if alert in self.promised_only:
+            within_s = self.config.expectation(alert).resolved_within_s / self.config.clock.factor
+            return promised_deadline(within_s, operation_s=operation_s)
         return resolve_deadline(
             self.monitoring.alerts[alert], self.monitoring, operation_s=operation_s
         )

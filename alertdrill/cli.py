@@ -200,7 +200,7 @@ def up(profile: ProfileOption = "full") -> None:
             project_root=config.root,
             run_id=folder.run_id,
             overlay=overlay,
-            values=assemble.flag_values(compressed),
+            values=assemble.clock_values(spec, compressed),
             keep=True,
             tell=task.update,
         )

@@ -81,7 +81,13 @@ class AlertExpectation(_Strict):
 
     ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification,
     and ``resolved_within`` from its end to the resolved notification. Rule and route together
-    may not need longer. ``undrilled`` says why no drill fires it, where none does.
+    may not need longer. ``undrilled`` says why no drill fires it, where none does; ``any_clock``
+    why numbers in its expression that look like durations must not be compressed.
+
+    ``watches`` makes it a dead man's switch: no rule defines it; whatever receives the heartbeat
+    of that name raises it when none comes. A heartbeat is an alert that always fires:
+    ``within`` is the longest time between two of its notifications, and ``resolved_within``
+    from the end of a fault that silenced it to the next one.
     """
 
     receiver: str
@@ -89,6 +95,8 @@ class AlertExpectation(_Strict):
     within: str
     resolved_within: str
     undrilled: _Sentence | None = None
+    any_clock: _Sentence | None = None
+    watches: str | None = None
 
     @field_validator("within", "resolved_within")
     @classmethod
@@ -156,12 +164,39 @@ class Config(_Strict):
             )
         return self.alerts[alert]
 
+    @property
+    def switches(self) -> dict[str, str]:
+        """Every dead man's switch, with the heartbeat that it watches."""
+        return {
+            name: alert.watches for name, alert in self.alerts.items() if alert.watches is not None
+        }
+
+    def drillable(self, rules: Iterable[str]) -> list[str]:
+        """The alerts that a fault can fire: those of ``rules`` but no heartbeat, which always
+        fires, and the dead man's switches, which no rule defines."""
+        return [*(name for name in rules if name not in self.switches.values()), *self.switches]
+
     def refuse_unknown_alerts(self, known: Iterable[str]) -> None:
-        """Raise UsageError for an ``[alerts.X]`` that is not in ``known``, the rules' names."""
+        """Raise UsageError for an ``[alerts.X]`` that is not in ``known``, the rules' names, and
+        is no dead man's switch; or that is one, and watches what is no heartbeat."""
         path = self.root / FILE_NAME
-        for alert in self.alerts:
-            if alert not in known:
-                raise _at(path, ("alerts", alert), f"[alerts.{alert}]: no rule defines {alert}")
+        rules = set(known)
+        for name, alert in self.alerts.items():
+            watched = alert.watches
+            if watched is None and name not in rules:
+                raise _at(path, ("alerts", name), f"[alerts.{name}]: no rule defines {name}")
+            if watched is not None and name in rules:
+                raise _at(
+                    path,
+                    ("alerts", name, "watches"),
+                    f"[alerts.{name}]: a rule defines {name}, so it is no dead man's switch",
+                )
+            if watched is not None and (watched not in rules or watched not in self.alerts):
+                raise _at(
+                    path,
+                    ("alerts", name, "watches"),
+                    f"[alerts.{name}] watches {watched}: it needs a rule, and [alerts.{watched}]",
+                )
 
     @property
     def undrilled(self) -> dict[str, str]:

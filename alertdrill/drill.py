@@ -32,6 +32,8 @@ class Drill:
     ``may_fire``     collateral: may fire, and must resolve if it did
     ``stays_quiet``  must not fire. Every alert not named above must stay quiet anyway; naming
                      one here says that this drill is about its silence
+    ``spares_users`` the fault is of the monitoring alone: no request of the load meets it, and
+                     none may fail
     ``operation_s``  how long the slowed operation lasts, in real seconds: a histogram shows it
                      only when it ends, so this is added to every deadline
     """
@@ -44,6 +46,7 @@ class Drill:
     may_fire: frozenset[str] = frozenset()
     stays_quiet: frozenset[str] = frozenset()
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    spares_users: bool = False
     operation_s: float = 0.0
     declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from alertdrill import steady
+from alertdrill import heartbeat, steady
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill, DrillResult, Traffic
 from alertdrill.errors import (
@@ -52,7 +52,7 @@ def run_drill(drill: Drill, bench: Bench) -> DrillResult:
     Whatever goes wrong on the way is a finding; the fault is healed in every case. Raises
     UsageError when the table names an alert that no rule defines.
     """
-    refuse_unknown_alerts(drill, bench.monitoring.alerts)
+    refuse_unknown_alerts(drill, bench.drillable)
     seeded = replace(drill, fault=drill.fault.seeded(bench.config.gate.seed))
     set_aside: list[Finding] = []
     for _ in range(bench.config.gate.repeats):
@@ -93,6 +93,21 @@ class _Experiment:
     def is_control(self) -> bool:
         return isinstance(self.drill.fault, Nothing)
 
+    @property
+    def _is_met_by_load(self) -> bool:
+        """Whether requests of the load must meet the fault."""
+        return not self.is_control and not self.drill.spares_users
+
+    def _watch(self) -> AlertWatch:
+        switches = self.bench.config.switches
+        return AlertWatch(
+            self.bench.alerts,
+            self.bench.notifications,
+            self._on_event,
+            switches=switches.keys(),
+            heartbeats=switches.values(),
+        )
+
     # --- the seven steps -------------------------------------------------------------------
 
     def run(self) -> DrillResult:
@@ -102,12 +117,15 @@ class _Experiment:
             # First of all: while it starts, the preconditions are looked at.
             load = self.bench.load(self.drill.load, self.drill.id)
             self._precondition()
-            with AlertWatch(self.bench.alerts, self.bench.notifications, self._on_event) as watch:
+            with self._watch() as watch:
                 self._baseline(watch, load)
                 self._break_observe_heal(watch, load)
                 self._prove_clean(load)
                 for case in self.cases:
                     self.findings += case.findings_of_deliveries()
+                self.findings += heartbeat.findings(
+                    self.drill, self.bench, watch, self._injected_at
+                )
         except _Ended as ended:
             self.findings.append(ended.finding)
         except UsageError:
@@ -140,10 +158,11 @@ class _Experiment:
         slowest_s = max((job.scrape_interval_s for job in jobs), default=0.0)
         self._await(steady.target_down, 2 * slowest_s + TARGETS_UP_S, Reason.TARGET_DOWN)
         quiet_s = max(
-            (self.bench.resolve_deadline(a, 0.0).total_s for a in self.bench.monitoring.alerts),
+            (self.bench.resolve_deadline(a, 0.0).total_s for a in self.bench.drillable),
             default=0.0,
         )
         self._await(steady.alert_active, quiet_s, Reason.ALERT_WITHOUT_FAULT)
+        self._await(heartbeat.unheard, quiet_s, Reason.HEARTBEAT_STOPPED)
 
     def _baseline(self, watch: AlertWatch, load: LoadSession) -> None:
         """The steady state under load, for as long as the longest window looks back.
@@ -185,9 +204,9 @@ class _Experiment:
 
     def _is_quiet(self, watch: AlertWatch, since: float) -> bool:
         """No alert is pending; one that fired, now or after ``since``, ends the experiment."""
-        states = watch.states()
+        states = {a: s for a, s in watch.states().items() if a in self.bench.drillable}
         firing = {alert for alert, state in states.items() if state is AlertState.FIRING}
-        fired = sorted(firing | watch.fired_since(since))
+        fired = sorted(firing | watch.fired_since(since) & states.keys())
         if fired:
             raise _Ended(
                 Reason.ALERT_WITHOUT_FAULT,
@@ -217,19 +236,23 @@ class _Experiment:
         failures = steady.failed_deliveries(self.bench)
 
         def break_and_observe() -> None:
+            watch.look_away(fault.breaks)
             injected = self.injected = time.monotonic()
             with signals_deferred():  # the engine would go on with half an injection
                 fault.inject(stack)
             self._log("injected", at=injected)
-            self.cases = [
-                self._case(alert, watch) for alert in sorted(self.bench.monitoring.alerts)
-            ]
+            self.cases = [self._case(alert, watch) for alert in sorted(self.bench.drillable)]
             self._prove(Reason.FAULT_NOT_PROVEN)
             self._observe(load, before)
             self._judge(load, before)
-            self._judge_deliveries(failures)
+            if not heartbeat.silenced(self.drill, self.bench):
+                self._judge_deliveries(failures)
 
-        undone(break_and_observe, self._heal)
+        def heal() -> None:
+            self._heal()
+            watch.look_again()
+
+        undone(break_and_observe, heal)
 
     def _prove(self, reason: Reason) -> None:
         """Looked at from elsewhere, the fault bites."""
@@ -253,7 +276,7 @@ class _Experiment:
     def _observe(self, load: LoadSession, before: Exposure | None) -> None:
         """Until every expectation is met or its deadline has passed."""
         longest = max((case.fire.total_s + case.hold_s for case in self.cases), default=0.0)
-        met = self.is_control
+        met = not self._is_met_by_load
 
         def decided() -> bool:
             nonlocal met
@@ -282,7 +305,7 @@ class _Experiment:
     def _judge(self, load: LoadSession, before: Exposure | None) -> None:
         now = time.monotonic()
         window = load.since(self._injected_at)
-        met = None if self.is_control else self._met(load, before, now)
+        met = self._met(load, before, now) if self._is_met_by_load else None
         unit = before.unit if before is not None else "requests"
         self.traffic = Traffic(window.requests, met, unit)
         if met is not None and met <= 0:
@@ -291,6 +314,8 @@ class _Experiment:
             )
         for case in self.cases:
             self.findings += case.findings_under_fault(now)
+        if self.drill.spares_users:
+            self._judge_spared(load)
         # A fault that went away by itself proved nothing while it was gone.
         evidence = self.drill.fault.is_effective(self.bench.stack)
         if not evidence.holds:
@@ -384,7 +409,7 @@ class _Experiment:
     def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
         role = role_of(self.drill, alert)
         operation_s = self.drill.operation_s
-        rule = self.bench.monitoring.alerts[alert]
+        rule = self.bench.monitoring.alerts.get(alert)
         derived = self.bench.fire_deadline(alert, operation_s)
         fire = derived
         promises: list[str] = []
@@ -392,9 +417,9 @@ class _Experiment:
             promised = self.bench.promised_deadline(alert, operation_s)
             fire = min(derived, promised, key=lambda deadline: deadline.total_s)
             promises = self.bench.broken_promises(alert)
-        held = ("for", "group_wait", "group_interval", "margin")
+        held = ("promised", "for", "group_wait", "group_interval", "margin")
         once_more = ["evaluation", "group_wait", "group_interval"]
-        if hears_itself(rule, self.bench.monitoring):
+        if rule is not None and hears_itself(rule, self.bench.monitoring):
             once_more.append("window")
         return AlertCase(
             alert=alert,
@@ -407,7 +432,9 @@ class _Experiment:
             hold_s=sum(seconds for name, seconds in derived.parts if name in once_more),
             expectation=self.bench.config.alerts.get(alert),
             labels=self.drill.labels.get(alert, {}),
-            routed=self.bench.monitoring.alertmanager.receiver_for(rule.alert_labels),
+            routed=(
+                self.bench.monitoring.alertmanager.receiver_for(rule.alert_labels) if rule else ()
+            ),
             broken_promises=promises,
             unsound=self.bench.unsound.get(alert),
             control=self.is_control,
@@ -446,9 +473,19 @@ class _Experiment:
                     )
                 )
 
+    def _judge_spared(self, load: LoadSession) -> None:
+        suffered = steady.unsteady(self.drill, load, self._injected_at)
+        if suffered is not None:
+            self.findings.append(
+                Finding(
+                    Reason.STEADY_STATE_LOST,
+                    f"{self.drill.fault.name} should spare the users, but the load sees {suffered}",
+                )
+            )
+
     def _record(self) -> None:
-        """Leave both stretches of the drill to be replayed."""
-        if self.injected is None or self.healing is None:
+        """Leave both stretches of the drill to be replayed, where Prometheus saw them."""
+        if self.injected is None or self.healing is None or self._breaks_prometheus:
             return
         injected, healing = unix_of(self.injected), unix_of(self.healing)
         self.bench.record(self.drill, (injected - self.baseline_s, injected), (injected, healing))
@@ -457,6 +494,8 @@ class _Experiment:
         """Where the monitoring was late, if that could explain a finding."""
         if not any(finding.reason in SLOWNESS for finding in self.findings):
             return []
+        if self._breaks_prometheus:
+            return []  # of course it was late
         try:
             return lateness(
                 self.bench.metrics,
@@ -471,6 +510,10 @@ class _Experiment:
         except SignalError as error:
             self.findings.append(Finding(Reason.NO_DATA, str(error)))
             return []
+
+    @property
+    def _breaks_prometheus(self) -> bool:
+        return "prometheus" in self.drill.fault.breaks
 
     def _since_injection(self, at: float | None) -> float | None:
         return None if at is None else round(at - self._injected_at, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
 from alertdrill.config import AlertExpectation
 from alertdrill.drill import AlertOutcome, Drill
@@ -82,8 +83,10 @@ class AlertCase:
             return True
         if since >= self.fire.total_s:
             return True
-        inactive = self.watch.states().get(self.alert) is AlertState.INACTIVE
-        return not self.control and inactive and since >= self.settled_s
+        state = self.watch.states().get(self.alert)
+        if state is None:
+            return True  # who evaluates it is broken: only the receiver can tell, to the end
+        return not self.control and state is AlertState.INACTIVE and since >= self.settled_s
 
     def findings_under_fault(self, now: float) -> list[Finding]:
         """What did not happen by the time that everything is decided."""
@@ -143,7 +146,9 @@ class AlertCase:
                 )
             )
         if self.expectation is not None and notified:
-            findings += self._must_arrive_right(notified, self.expectation)
+            findings += wrong_arrivals(
+                self.alert, notified, self.routed, self.expectation, self.labels
+            )
         return findings
 
     def _must_be_quiet(self, notified: Sequence[Notification]) -> list[Finding]:
@@ -161,38 +166,6 @@ class AlertCase:
                 f"its value was {self.watch.value(self.alert)}",
             )
         ]
-
-    def _must_arrive_right(
-        self, notified: Sequence[Notification], expectation: AlertExpectation
-    ) -> list[Finding]:
-        findings = []
-        receivers = {n.receiver for n in notified} | set(self.routed)
-        if receivers != {expectation.receiver}:
-            findings.append(
-                Finding(
-                    Reason.WRONG_RECEIVER,
-                    f"{self.alert} goes to {', '.join(sorted(receivers))}; "
-                    f"it belongs to {expectation.receiver} alone",
-                )
-            )
-        wanted = expectation.labels | dict(self.labels)
-        for n in notified:
-            wrong = {k: n.labels.get(k) for k, v in wanted.items() if n.labels.get(k) != v}
-            if wrong:
-                findings.append(
-                    Finding(
-                        Reason.WRONG_LABELS,
-                        f"{self.alert} arrived with {wrong}; expected {wanted}",
-                    )
-                )
-                break
-        texts = (text for n in notified for text in (*n.labels.values(), *n.annotations.values()))
-        unreadable = next((text for text in texts if TEMPLATE_ERROR in text), None)
-        if unreadable is not None:
-            findings.append(
-                Finding(Reason.WRONG_LABELS, f"{self.alert} arrived with the text {unreadable!r}")
-            )
-        return findings
 
     def _was_notified(self, notification: Notification) -> Finding:
         return Finding(
@@ -214,10 +187,12 @@ class AlertCase:
         state = "stayed inactive" if pending is None else f"was pending{self._at(pending)} but not"
         state += " firing" if pending is not None else ""
         value = self.watch.value(self.alert)
+        why = f"its last value was {value}" if value else "its comparison was never true"
+        if self.expectation is not None and self.expectation.watches is not None:
+            why = f"whatever hears {self.expectation.watches} did not raise it"
         return Finding(
             Reason.ALERT_DID_NOT_FIRE,
-            f"{self.alert} {state} for {waited:.1f} s (deadline {self.fire}); "
-            + (f"its last value was {value}" if value else "its comparison was never true"),
+            f"{self.alert} {state} for {waited:.1f} s (deadline {self.fire}); {why}",
         )
 
     def _must_be_inhibited(self, now: float) -> list[Finding]:
@@ -319,6 +294,42 @@ class AlertCase:
 
     def _at(self, at: float | None) -> str:
         return "" if at is None else f" at +{at - self.injected:.1f} s"
+
+
+def wrong_arrivals(
+    alert: str,
+    notified: Sequence[Notification],
+    routed: Sequence[str],
+    expectation: AlertExpectation,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> list[Finding]:
+    """Whether ``notified`` and ``routed`` are the right receivers, and labels and texts are as
+    expected; ``labels`` beside those of ``expectation``."""
+    findings = []
+    receivers = {n.receiver for n in notified} | set(routed)
+    if receivers != {expectation.receiver}:
+        findings.append(
+            Finding(
+                Reason.WRONG_RECEIVER,
+                f"{alert} goes to {', '.join(sorted(receivers))}; "
+                f"it belongs to {expectation.receiver} alone",
+            )
+        )
+    wanted = expectation.labels | dict(labels)
+    for n in notified:
+        wrong = {k: n.labels.get(k) for k, v in wanted.items() if n.labels.get(k) != v}
+        if wrong:
+            findings.append(
+                Finding(Reason.WRONG_LABELS, f"{alert} arrived with {wrong}; expected {wanted}")
+            )
+            break
+    texts = (text for n in notified for text in (*n.labels.values(), *n.annotations.values()))
+    unreadable = next((text for text in texts if TEMPLATE_ERROR in text), None)
+    if unreadable is not None:
+        findings.append(
+            Finding(Reason.WRONG_LABELS, f"{alert} arrived with the text {unreadable!r}")
+        )
+    return findings
 
 
 def _last_by_series(notifications: list[Notification]) -> dict[tuple[object, ...], float]:

@@ -35,6 +35,7 @@ SLOWNESS = frozenset(
         Reason.ALERT_WITHOUT_FAULT,
         Reason.UNEXPECTED_ALERT,
         Reason.UNEXPECTED_INHIBITION,
+        Reason.HEARTBEAT_STOPPED,
         Reason.TARGET_DOWN,
         Reason.STEADY_STATE_LOST,
         Reason.LOAD_INVALID,

@@ -188,8 +188,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.folder.add_table(session.worker or "main", _table(config, session, drills))
     try:
         _refuse_equal_titles(drills)
-        known = load_original(session.config).alerts
-        session.config.refuse_unknown_alerts(known)
+        rules = load_original(session.config).alerts
+        session.config.refuse_unknown_alerts(rules)
+        known = session.config.drillable(rules)
         session.config.refuse_stale_reasons(
             (drill.fault.name, drill.fires) for drill in (*drills, *session.left_out)
         )
@@ -395,7 +396,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _alerts_if_readable(config: Config) -> list[str]:
     try:
-        return sorted(load_original(config).alerts)
+        return sorted(config.drillable(load_original(config).alerts))
     except UsageError:
         return []  # it is among the run's errors already
 

@@ -31,7 +31,7 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
                 bench.stack.put(component, path, (overlay / name).read_bytes())
         _post_reload(bench.stack.url(component), component)
     bench.monitoring = monitoring
-    bench.unsound = unsound_alerts(compressed, monitoring)
+    bench.unsound = unsound_alerts(config, compressed, monitoring)
 
     targets = {
         (job.name, f"http://{target}{job.metrics_path}")

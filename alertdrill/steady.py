@@ -36,7 +36,8 @@ def target_down(bench: Bench) -> str | None:
 
 
 def alert_active(bench: Bench) -> str | None:
-    """A rule that can't be or hasn't been evaluated, or an alert that is active.
+    """A rule that can't be or hasn't been evaluated, or an alert that is active; a heartbeat
+    is meant to be.
 
     Raises SignalError.
     """
@@ -51,7 +52,7 @@ def alert_active(bench: Bench) -> str | None:
     active = [
         f"{r.name} is {r.state.name.lower()} with value {r.value}"
         for r in rules
-        if r.state is not AlertState.INACTIVE
+        if r.state is not AlertState.INACTIVE and r.name in bench.drillable
     ]
     return "before anything was broken, " + "; ".join(active) if active else None
 

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
     WRONG_RECEIVER = "wrong_receiver"
     WRONG_LABELS = "wrong_labels"
+    HEARTBEAT_STOPPED = "heartbeat_stopped"
     TARGET_DOWN = "target_down"
     STEADY_STATE_LOST = "steady_state_lost"
     # Nothing could be proven.

@@ -20,8 +20,8 @@ from docker.models.containers import Container
 
 from alertdrill.assemble import (
     CACHE,
+    clock_values,
     compress_into,
-    flag_values,
     load_compressed,
     profile_components,
     resolve_images,
@@ -108,7 +108,7 @@ def prepare(
             components=components,
             images={name: image.reference for name, image in images.items()},
             overlay=overlay,
-            values=flag_values(compressed),
+            values=clock_values(spec, compressed),
             scratch=scratch,
             progress=progress,
             machine=machine(client),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -102,6 +102,9 @@ class AlertWatch:
     Notification. While the watch is blind (its last whole look at all sources is more than
     ``BLIND_S`` old, for whatever reason), reading what it saw raises SignalError: old states
     must not pass for new ones. A closed watch is history and may be read for ever.
+
+    ``switches``    alerts that no rule defines: their notifications say what state they are in
+    ``heartbeats``  alerts that always fire: their notifications are no events
     """
 
     def __init__(
@@ -109,10 +112,17 @@ class AlertWatch:
         alerts: Alerts,
         notifications: Notifications,
         on_event: Callable[[Transition | Suppression | Notification], None] = lambda _: None,
+        *,
+        switches: Collection[str] = (),
+        heartbeats: Collection[str] = (),
     ) -> None:
         self._alerts = alerts
         self._notifications = notifications
         self._on_event = on_event
+        self._switches = frozenset(switches)
+        self._heartbeats = frozenset(heartbeats)
+        self._unasked: frozenset[str] = frozenset()
+        self._polling = threading.Lock()
         self._lock = threading.Lock()
         self._rules: dict[str, RuleStatus] = {}
         self._transitions: list[Transition] = []
@@ -125,6 +135,9 @@ class AlertWatch:
 
     def __enter__(self) -> AlertWatch:
         self._notifications.new()  # what came before the watch is not this drill's
+        for name in self._switches:
+            last = self._notifications.latest.get(name)
+            self._rules[name] = _as_told(name, last)
         self._poll()
         with self._lock:
             self._transitions.clear()
@@ -135,10 +148,24 @@ class AlertWatch:
         self._stop.set()
         self._thread.join(timeout=15)
 
+    def look_away(self, components: Collection[str]) -> None:
+        """Ask ``prometheus`` or ``alertmanager`` nothing, if they are among ``components``: they
+        are about to be broken. States that only they know are unknown from now on."""
+        with self._polling, self._lock:
+            self._unasked = frozenset(components)
+            if "prometheus" in self._unasked:
+                self._rules = {n: r for n, r in self._rules.items() if n in self._switches}
+
+    def look_again(self) -> None:
+        """Ask all of them again; what they don't say in time makes the watch blind."""
+        with self._polling:
+            self._unasked = frozenset()
+            self._looked_at = time.monotonic()
+
     # --- what was seen ---------------------------------------------------------------------
 
     def states(self) -> Mapping[str, AlertState]:
-        """The state of every alert at the last poll. Raises SignalError."""
+        """The state of every alert at the last poll, where it is known. Raises SignalError."""
         with self._checked():
             return {name: rule.state for name, rule in self._rules.items()}
 
@@ -186,26 +213,41 @@ class AlertWatch:
     def _run(self) -> None:
         while not self._stop.wait(POLL_INTERVAL_S):
             try:
-                self._poll()
+                with self._polling:
+                    self._poll()
             except SignalError as error:
                 self._last_error = str(error)
 
     def _poll(self) -> None:
         news: list[Transition | Suppression | Notification] = []
+        if "prometheus" not in self._unasked:
+            news += self._new_transitions(self._asked_rules())
+        if "alertmanager" not in self._unasked and self._is_any_firing():
+            news += self._new_suppressions(self._alerts.suppressed())
+        arrived = self._notifications.new()
+        with self._lock:
+            self._received += arrived
+        told = [notification for notification in arrived if notification.alert in self._switches]
+        for notification in told:
+            news += self._new_transitions([_as_told(notification.alert, notification)])
+        news += [n for n in arrived if n.alert not in self._heartbeats]
+        for event in news:
+            self._on_event(event)
+        self._looked_at = time.monotonic()
+
+    def _is_any_firing(self) -> bool:
+        return any(
+            rule.state is AlertState.FIRING and rule.name not in self._heartbeats
+            for rule in self._rules.values()
+        )
+
+    def _asked_rules(self) -> list[RuleStatus]:
         rules = self._alerts.rules()
         broken = [f"{rule.name}: {rule.error}" for rule in rules if rule.error]
         if broken:
             # Such a rule keeps its old state: its silence says nothing.
             raise SignalError("rules can't be evaluated: " + "; ".join(broken))
-        news += self._new_transitions(rules)
-        if any(rule.state is AlertState.FIRING for rule in self._rules.values()):
-            news += self._new_suppressions(self._alerts.suppressed())
-        arrived = self._notifications.new()
-        with self._lock:
-            self._received += arrived
-        for event in news + arrived:
-            self._on_event(event)
-        self._looked_at = time.monotonic()
+        return rules
 
     def _new_transitions(self, rules: Iterable[RuleStatus]) -> list[Transition]:
         changes = []
@@ -232,6 +274,20 @@ class AlertWatch:
                     self._suppressions[alert] = Suppression(time.monotonic(), alert, by)
                     news.append(self._suppressions[alert])
         return news
+
+
+def _as_told(alert: str, last: Notification | None) -> RuleStatus:
+    """The state of an alert that no rule defines, from the last notification of it."""
+    firing = last is not None and last.status == "firing"
+    return RuleStatus(
+        name=alert,
+        state=AlertState.FIRING if firing else AlertState.INACTIVE,
+        evaluated=True,
+        active_since=None,
+        evaluated_at=0.0 if last is None else last.at,
+        value="",
+        error="",
+    )
 
 
 def _transition(rule: RuleStatus) -> Transition:

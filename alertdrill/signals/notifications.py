@@ -28,18 +28,24 @@ class Notification:
 
 
 class Notifications:
-    """Reads a receiver incrementally: each call of ``new`` gives what came since the last."""
+    """Reads a receiver incrementally: each call of ``new`` gives what came since the last.
+
+    ``latest``  the last that was read of each alert, by its name
+    """
 
     def __init__(self, url: str) -> None:
         self._api = JsonApi(url)
         self._after = 0
+        self.latest: dict[str, Notification] = {}
 
     def new(self) -> list[Notification]:
         """Raises SignalError when the receiver can't be read."""
         rows = self._api.get("/notifications", {"after": str(self._after)})["notifications"]
         if rows:
             self._after = rows[-1]["seq"]
-        return [notification for row in rows for notification in _unpack(row)]
+        arrived = [notification for row in rows for notification in _unpack(row)]
+        self.latest |= {notification.alert: notification for notification in arrived}
+        return arrived
 
     def close(self) -> None:
         self._api.close()

@@ -51,6 +51,7 @@ class Component:
 
     ``name``         its name in the run's network
     ``ports``        published on random loopback ports, by a name that callers use
+    ``command``      words may hold ``${name}``: durations of the run's clock
     ``environment``  values may hold ``${secret}``: the run's generated secrets
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
@@ -77,9 +78,14 @@ class Component:
 
 @dataclass(frozen=True)
 class StackSpec:
-    """Everything that can be started: images, components, named profiles and secret names."""
+    """Everything that can be started: images, components, named profiles and secret names.
+
+    ``durations``  name -> a duration on the real clock, e.g. ``"3m"``. In commands and
+                   environments ``${name}`` is what is left of it on the run's clock, in seconds
+    """
 
     images: tuple[Image, ...]
     components: tuple[Component, ...]
     profiles: Mapping[str, tuple[str, ...]]
     secrets: tuple[str, ...] = ()
+    durations: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The receiver at the end of the alerting chain: records what reached it, and when.
 
-POST /notify/<receiver>     a notification of Alertmanager's webhook, for the named receiver
+POST /notify/<receiver>     a notification of Alertmanager's webhook, for the named receiver;
+                            for ``HEARTBEATS`` it keeps the dead man's switch from its alarm
 POST /webhooks              a webhook of the system under test
 GET  /notifications?after=N {"notifications": [{seq, received_at, receiver, body}]} with seq > N
 GET  /webhooks?after=N      {"webhooks": [{seq, received_at, body}]} with seq > N
@@ -24,9 +25,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from deadmansswitch import DeadMansSwitch
+
 KEPT = 10_000
 BODY_LIMIT = 1024 * 1024
 IDLE_S = 120
+HEARTBEATS = "deadmansswitch"
+# Whom the dead man's switch tells, and what.
+ALARM_RECEIVER = "oncall"
+ALARM_LABELS = {"alertname": "DeadMansSwitch", "severity": "critical"}
+ALARM_ANNOTATIONS = {
+    "summary": "The monitoring is dead",
+    "description": "No heartbeat came from Prometheus through Alertmanager: no alert would come.",
+    "runbook_url": "monitoring/runbooks/DeadMansSwitch.md",
+}
 _NOTIFY = re.compile(r"/notify/([^/]{1,200})")
 
 
@@ -52,17 +64,39 @@ class Journal:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Both journals behind one port. ``echo`` prints every notification as a JSON line."""
+    """Both journals behind one port, and the dead man's switch. ``echo`` prints every notification
+    as a JSON line; ``patience_s`` is the longest silence of heartbeats, None for ever."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], *, kept: int = KEPT, echo: bool = True) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        kept: int = KEPT,
+        echo: bool = True,
+        patience_s: float | None = None,
+    ) -> None:
         super().__init__(address, Handler)
         self.notifications = Journal(kept)
         self.webhooks = Journal(kept)
         self.echo = echo
         self._print_lock = threading.Lock()
+        self.switch = DeadMansSwitch(
+            patience_s,
+            lambda alarm: self.notified(ALARM_RECEIVER, alarm),
+            ALARM_LABELS,
+            ALARM_ANNOTATIONS,
+        )
+
+    def notified(self, receiver: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Record a notification; the entry."""
+        entry = self.notifications.record(receiver=receiver, body=body)
+        self.show("notification", entry)
+        if receiver == HEARTBEATS:
+            self.switch.hear(body)
+        return entry
 
     def show(self, kind: str, entry: dict[str, Any]) -> None:
         if self.echo:
@@ -118,8 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(400, {"error": "the body is not a JSON object"})
             return
         if notify is not None:
-            entry = self.server.notifications.record(receiver=unquote(notify[1]), body=body)
-            self.server.show("notification", entry)
+            entry = self.server.notified(unquote(notify[1]), body)
         else:
             entry = self.server.webhooks.record(body=body)
             self.server.show("webhook", entry)
@@ -145,9 +178,18 @@ class Handler(BaseHTTPRequestHandler):
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument(
+        "--patience-s",
+        type=float,
+        help="the longest silence of heartbeats, in seconds, before the alarm [no alarm]",
+    )
+    given = parser.parse_args(arguments)
     # As a container's first process it would otherwise ignore the signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with Receiver(("0.0.0.0", parser.parse_args(arguments).port)) as server:
+    with (
+        Receiver(("0.0.0.0", given.port), patience_s=given.patience_s) as server,
+        server.switch,
+    ):
         server.serve_forever()
 
 

@@ -1,7 +1,9 @@
-"""The receiver records what reaches it, in order, and refuses what is no notification."""
+"""The receiver records what reaches it, in order, refuses what is no notification, and raises the
+alarm when heartbeats stop."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import socket
@@ -15,8 +17,12 @@ from types import ModuleType
 import httpx
 import pytest
 
+from alertdrill.errors import DeadlineExceeded
+from alertdrill.wait import eventually
+
 SOURCE = Path(__file__).parents[2] / "images" / "receiver" / "receiver.py"
 KEPT = 5
+PATIENCE_S = 0.3
 
 
 def _load() -> ModuleType:
@@ -25,24 +31,52 @@ def _load() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(SOURCE.parent))  # as for a program that is started by its path
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SOURCE.parent))
     return module
 
 
 receiver = _load()
 
 
-@pytest.fixture
-def client() -> Iterator[httpx.Client]:
-    server = receiver.Receiver(("127.0.0.1", 0), kept=KEPT)
+@contextlib.contextmanager
+def served(patience_s: float | None = None) -> Iterator[httpx.Client]:
+    server = receiver.Receiver(("127.0.0.1", 0), kept=KEPT, patience_s=patience_s)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    with httpx.Client(base_url=url, timeout=2, trust_env=False) as http:
+    with server.switch, httpx.Client(base_url=url, timeout=2, trust_env=False) as http:
         yield http
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with served() as http:
+        yield http
+
+
+@pytest.fixture
+def watched() -> Iterator[httpx.Client]:
+    with served(PATIENCE_S) as http:
+        yield http
+
+
+def alarms(client: httpx.Client) -> list[str]:
+    """The states of the dead man's switch that ``oncall`` was told of."""
+    entries = client.get("/notifications").json()["notifications"]
+    told = [entry["body"]["alerts"][0] for entry in entries if entry["receiver"] == "oncall"]
+    assert {alert["labels"]["alertname"] for alert in told} <= {"DeadMansSwitch"}
+    return [alert["status"] for alert in told]
+
+
+def beat(client: httpx.Client, status: str = "firing") -> None:
+    client.post("/notify/deadmansswitch", json={"status": status, "alerts": []})
 
 
 def test_a_notification_is_recorded_with_receiver_time_and_number(client: httpx.Client) -> None:
@@ -102,6 +136,45 @@ def test_anything_else_is_refused_and_not_recorded(
 
 def test_a_body_without_a_length_is_refused(client: httpx.Client) -> None:
     assert client.post("/webhooks", content=iter([b"{}"])).status_code == 411
+
+
+def test_silence_raises_the_alarm_once_and_a_heartbeat_ends_it() -> None:
+    begun = time.monotonic()
+    with served(PATIENCE_S) as client:
+        eventually(lambda: bool(alarms(client)), timeout_s=5, what="the alarm", interval_s=0.02)
+        assert time.monotonic() - begun >= PATIENCE_S
+        with pytest.raises(DeadlineExceeded):
+            eventually(lambda: len(alarms(client)) > 1, timeout_s=2 * PATIENCE_S, what="another")
+        beat(client)
+        assert alarms(client) == ["firing", "resolved"]
+        eventually(lambda: len(alarms(client)) == 3, timeout_s=5, what="the next alarm")
+
+
+def test_heartbeats_keep_the_switch_quiet(watched: httpx.Client) -> None:
+    def beat_and_look() -> bool:
+        beat(watched)
+        return bool(alarms(watched))
+
+    with pytest.raises(DeadlineExceeded):
+        eventually(beat_and_look, timeout_s=3 * PATIENCE_S, what="an alarm", interval_s=0.05)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/notify/team", "firing"), ("/notify/deadmansswitch", "resolved")]
+)
+def test_what_is_no_heartbeat_does_not_stop_the_alarm(
+    watched: httpx.Client, path: str, status: str
+) -> None:
+    def post_and_look() -> bool:
+        watched.post(path, json={"status": status, "alerts": []})
+        return bool(alarms(watched))
+
+    eventually(post_and_look, timeout_s=5, what="the alarm", interval_s=0.05)
+
+
+def test_without_patience_nothing_is_waited_for(client: httpx.Client) -> None:
+    with pytest.raises(DeadlineExceeded):
+        eventually(lambda: bool(alarms(client)), timeout_s=2 * PATIENCE_S, what="an alarm")
 
 
 def test_a_client_that_says_nothing_blocks_nobody(client: httpx.Client) -> None:

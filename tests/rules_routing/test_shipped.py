@@ -35,4 +35,7 @@ def test_every_shipped_alert_goes_where_it_belongs(program: Program, promtool_pa
     assert report.verdict is Verdict.PASS, [*failing, *report.findings]
     assert {judged.firing.rule.name for judged in report.alerts} == set(monitoring.alerts)
     inhibited = {judged.firing.rule.name for judged in report.alerts if judged.inhibited_by}
-    assert inhibited == {"HighErrorRate", "SyncLatencyHigh", "NoSuccessfulSyncs"}
+    assert inhibited == {
+        *("HighErrorRate", "SyncLatencyHigh", "NoSuccessfulSyncs"),
+        *("ApiErrorRateHigh", "ApiLatencyHigh"),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ class Source:
         self.waiting: list[Notification] = []
         self.held_back: list[tuple[str, tuple[str, ...]]] = []
         self.error = ""
+        self.latest: dict[str, Notification] = {}
 
     def rules(self) -> list[RuleStatus]:
         if self.failure is not None:
@@ -43,8 +45,12 @@ class Source:
         arrived, self.waiting = self.waiting, []
         return arrived
 
-    def tell(self, status: str, at: float, receiver: str = "oncall", **labels: str) -> None:
-        self.waiting.append(Notification(at, receiver, "High", status, LABELS | labels, {}))
+    def tell(
+        self, status: str, at: float, receiver: str = "oncall", alert: str = "High", **labels: str
+    ) -> None:
+        told = Notification(at, receiver, alert, status, LABELS | labels, {})
+        self.latest[alert] = told
+        self.waiting.append(told)
 
 
 @pytest.fixture
@@ -260,3 +266,56 @@ def test_a_rule_that_cannot_be_evaluated_blinds_the_watch(
         return False
 
     eventually(blind, timeout_s=5, what="the watch to say that it is blind")
+
+
+# --- what only the receiver can tell ------------------------------------------------------------
+
+
+@pytest.fixture
+def switched(source: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlertWatch]:
+    monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.01)
+    source.tell("firing", 90.0, alert="Dead")
+    with AlertWatch(source, source, switches={"Dead"}) as opened:  # type: ignore[arg-type]
+        yield opened
+
+
+def test_a_switch_is_in_the_state_that_was_told_last(source: Source, switched: AlertWatch) -> None:
+    assert switched.states()["Dead"] is AlertState.FIRING, "told before the watch began"
+    source.tell("resolved", 101.0, alert="Dead")
+    eventually(
+        lambda: switched.states()["Dead"] is AlertState.INACTIVE, timeout_s=5, what="its end"
+    )
+    source.tell("firing", 102.0, alert="Dead")
+    eventually(lambda: switched.fired_since(100.0) == {"Dead"}, timeout_s=5, what="its begin")
+    assert switched.first("Dead", AlertState.FIRING, 100.0) == 102.0
+
+
+def test_a_watch_that_looks_away_goes_on_listening(
+    source: Source, switched: AlertWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLIND_S", 0.2)
+    switched.look_away({"prometheus"})
+    source.failure = SignalError("paused")
+    assert switched.states() == {"Dead": AlertState.FIRING}, "what Prometheus said is old"
+    source.tell("resolved", 101.0, alert="Dead")
+    eventually(
+        lambda: switched.states()["Dead"] is AlertState.INACTIVE, timeout_s=5, what="the end"
+    )
+    assert case(switched, Role.QUIET, injected=time.monotonic()).is_decided(time.monotonic())
+
+    source.failure = None
+    source.at, source.state = 110.0, AlertState.FIRING
+    switched.look_again()
+    eventually(lambda: "High" in switched.states(), timeout_s=5, what="Prometheus to be seen")
+    assert switched.states()["High"] is AlertState.FIRING
+
+
+def test_a_watch_that_looks_again_and_sees_nothing_says_so(
+    source: Source, switched: AlertWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLIND_S", 0.2)
+    switched.look_away({"prometheus"})
+    source.failure = SignalError("paused")
+    switched.look_again()
+    with pytest.raises(SignalError, match="were not seen for"):
+        eventually(lambda: not switched.states(), timeout_s=5, what="the watch to say so")

@@ -103,7 +103,7 @@ def _alerts(rules: Sequence[Path] | None, project: Config | None) -> tuple[str, 
     if project is None:
         return None
     prometheus = load_prometheus(project.path(project.monitoring.prometheus))
-    return _named(prometheus.rule_files, prometheus.path)
+    return tuple(project.drillable(_named(prometheus.rule_files, prometheus.path)))
 
 
 def _named(files: Iterable[Path], asked: Path) -> tuple[str, ...]:
