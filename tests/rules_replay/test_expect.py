@@ -12,6 +12,7 @@ from alertdrill.errors import UsageError
 from alertdrill.rules.replay.expect import (
     Limit,
     load_expectations,
+    load_unjudged,
     refuse_unknown_alerts,
     table_of,
 )
@@ -89,6 +90,24 @@ def test_a_mistake_is_found_where_it_stands(tmp_path, old, new, line, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_expectations(path)
     assert (caught.value.file, caught.value.line) == (path, line)
+
+
+def test_what_is_not_judged_has_a_reason(tmp_path):
+    assert load_unjudged(written(tmp_path, TABLE), {"Slow"}) == {}
+    path = written(tmp_path, "unjudged:\n  Slow: it reads the clock\n" + TABLE)
+    assert load_unjudged(path, {"Slow"}) == {"Slow": "it reads the clock"}
+    assert load_expectations(path) == load_expectations(written(tmp_path, TABLE))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("  Slwo: it reads the clock", "no rule defines Slwo"), ("  Slow: [1]", "must be a text")],
+)
+def test_a_mistake_in_what_is_not_judged_is_found(tmp_path, line, message):
+    path = written(tmp_path, f"unjudged:\n{line}\n" + TABLE)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_unjudged(path, {"Slow"})
+    assert (caught.value.file, caught.value.line) == (path, 2)
 
 
 def test_no_table_at_all(tmp_path):

@@ -12,7 +12,7 @@ from alertdrill.config import load_config
 from alertdrill.rules.project import prometheus, promtool
 from alertdrill.rules.replay.answers import Answer, Options
 from alertdrill.rules.replay.command import rules_of
-from alertdrill.rules.replay.expect import load_expectations
+from alertdrill.rules.replay.expect import load_expectations, load_unjudged
 from alertdrill.rules.replay.segments import HEALTHY, load_segments
 from alertdrill.rules.replay.virtual import virtual_verdicts
 from alertdrill.verdict import Reason, Verdict
@@ -41,13 +41,14 @@ def replayed(
     rule_set = rules_of([rules], ROOT / "monitoring/prometheus.yml")
     promised = load_config(ROOT).alerts
     own = {name: promise for name, promise in promised.items() if name in rule_set.alerts}
+    unjudged = load_unjudged(table, rule_set.alerts)
     return virtual_verdicts(
         rule_set,
         load_segments(ROOT / "rules/segments"),
         load_expectations(table, own),
         prometheus=prometheus(),
         promtool=promtool(),
-        alerts=alerts,
+        alerts=alerts or set(rule_set.alerts) - unjudged.keys(),
         options=Options(healthy_s=healthy_s, trips=False),
     )
 

@@ -121,7 +121,7 @@ def open_replays(
     )
     failing = [_words(one, one.message) for one in answers if one.verdict is Verdict.FAIL]
     unjudged = {one.alert: one.message for one in answers if one.verdict is Verdict.UNKNOWN}
-    alerts = [name for name in rules.alerts if name not in unjudged]
+    alerts = [name for name in rules.replayable if name not in unjudged]
     if failing or not alerts:
         yield Replays(tuple(failing), unjudged, ())
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from alertdrill.rules.replay.answers import MAY_FIRE, QUIET, Answer, Options
 from alertdrill.rules.replay.expect import (
     Expectation,
     load_expectations,
+    load_unjudged,
     refuse_unknown_alerts,
 )
 from alertdrill.rules.replay.ruleset import RuleSet
@@ -74,7 +75,8 @@ def replay(
     if output not in ("text", "json"):
         raise UsageError(f"--format is text or json, not {output!r}")
     rule_set = rules_of(rules, prometheus)
-    alerts = _chosen(rule_set, alert)
+    unjudged = load_unjudged(expect, rule_set.alerts)
+    alerts = _chosen(rule_set, alert, unjudged)
     expectations = _selected(_table(expect, rule_set), select, expect)
     refuse_unknown_alerts(expectations, rule_set.alerts)
     healthy_s = _duration_s(history)
@@ -97,10 +99,14 @@ def replay(
         )
     compared = () if live is None else compare_with_live(_run_verdict(live), answers)
     if output == "json":
-        print(json.dumps(document(answers, compared, recorded), indent=2, ensure_ascii=False))
+        found = document(answers, compared, recorded, unjudged)
+        print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         console = Console()
-        show(answers, compared, console if console.is_terminal else Console(width=160))
+        console = console if console.is_terminal else Console(width=160)
+        show(answers, compared, console)
+        for name, why in unjudged.items():
+            console.print(f"not judged: {escape(name)}: {escape(why)}", highlight=False)
     raise typer.Exit(_worst(answers, compared).value)
 
 
@@ -126,14 +132,17 @@ def _metrics(rules: RuleSet, alerts: Sequence[str]) -> frozenset[str] | None:
     return None if metrics is None else metrics | {"up"}
 
 
-def _chosen(rules: RuleSet, names: Sequence[str] | None) -> tuple[str, ...]:
+def _chosen(
+    rules: RuleSet, names: Sequence[str] | None, unjudged: Collection[str]
+) -> tuple[str, ...]:
     unknown = sorted(set(names or ()) - set(rules.alerts))
     if unknown:
         raise UsageError(
             f"--alert {', '.join(unknown)}: no rule defines it; the rules define "
             f"{', '.join(rules.alerts)}"
         )
-    return tuple(name for name in rules.alerts if not names or name in names)
+    wanted = names or [name for name in rules.alerts if name not in unjudged]
+    return tuple(name for name in rules.replayable if name in wanted)
 
 
 def _table(path: Path, rules: RuleSet) -> tuple[Expectation, ...]:
@@ -182,7 +191,10 @@ def _worst(answers: Sequence[Answer], compared: Sequence[Compared]) -> Verdict:
 
 
 def document(
-    answers: Sequence[Answer], compared: Sequence[Compared], segments: Segments
+    answers: Sequence[Answer],
+    compared: Sequence[Compared],
+    segments: Segments,
+    unjudged: Mapping[str, str],
 ) -> dict[str, object]:
     """What ``--format json`` prints."""
     return {
@@ -190,6 +202,7 @@ def document(
         "verdict": _worst(answers, compared).word,
         "answers": [answer.document() for answer in answers],
         "live": [one.document() for one in compared],
+        "unjudged": dict(unjudged),
         "complaints": [str(complaint) for complaint in segments.complaints],
     }
 

@@ -4,6 +4,8 @@ A YAML file; every duration is on the real clock::
 
     alerts:
       HighErrorRate: {within: 12m, resolved_within: 7m30s}
+    unjudged:
+      ClockSkewed: it reads the clock, which a replay hasn't
     faults:
       refuse(postgres):
         for: 30m
@@ -12,7 +14,8 @@ A YAML file; every duration is on the real clock::
         may_fire: [SyncLatencyHigh]
 
 A fault is called by the name of its segment or, where several drills recorded the same, by its
-drill. Every alert that isn't named must stay quiet. The same table can be made of drills.
+drill. Every alert that isn't named must stay quiet; ``unjudged`` are those that no replay can
+judge, and why that is accepted. The same table can be made of drills.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from alertdrill.rules.document import Place, read_document
 FAULT_S = 3600.0
 
 _FAULT_KEYS = ("for", "blip", "operation", "fires", "may_fire", "stays_quiet")
+_TOP_KEYS = ("alerts", "unjudged", "faults")
 _PROMISE_KEYS = ("within", "resolved_within")
 
 
@@ -122,7 +126,7 @@ def load_expectations(
 ) -> tuple[Expectation, ...]:
     """The table in ``path``, in its order; what it doesn't say of an alert's times is taken from
     ``promises``. Raises UsageError with file and line for anything else than such a table."""
-    top = read_document(path).entries(("alerts", "faults"))
+    top = read_document(path).entries(_TOP_KEYS)
     limits = dict(_limits_of(promises))
     for alert, place in top["alerts"].entries().items() if "alerts" in top else ():
         entries = place.entries(_PROMISE_KEYS)
@@ -138,6 +142,17 @@ def load_expectations(
     if not faults:
         raise UsageError("names no fault: nothing would be judged", file=path, line=1)
     return tuple(_expectation(name, place, limits) for name, place in faults.items())
+
+
+def load_unjudged(path: Path, known: Collection[str]) -> dict[str, str]:
+    """Why an alert is not to be judged, by its name. Raises UsageError with file and line, also
+    for an alert that is not in ``known``."""
+    top = read_document(path).entries(_TOP_KEYS)
+    places = top["unjudged"].entries() if "unjudged" in top else {}
+    for alert, place in places.items():
+        if alert not in known:
+            raise place.error(f"no rule defines {alert}")
+    return {alert: place.text() for alert, place in places.items()}
 
 
 def table_of(

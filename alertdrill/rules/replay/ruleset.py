@@ -44,6 +44,16 @@ class RuleSet:
         return MappingProxyType({name: tuple(rules) for name, rules in found.items()})
 
     @cached_property
+    def replayable(self) -> tuple[str, ...]:
+        """The alerts that read series. What reads none, such as a heartbeat, does the same under
+        every fault."""
+        return tuple(
+            name
+            for name, rules in self.alerts.items()
+            if any(self.reads(rule) for rule, _ in rules)
+        )
+
+    @cached_property
     def recorded(self) -> frozenset[str]:
         """The metrics that the rules themselves record."""
         return frozenset(rule.name for rule, _ in self.rules if isinstance(rule, RecordingRule))

@@ -44,10 +44,11 @@ def virtual_verdicts(
     """What ``rules`` would have done under each fault of ``expectations``: one answer per alert
     and fault, and one per alert for healthy times.
 
-    ``prometheus`` and ``promtool`` are programs, which are started for it; ``alerts`` None: all.
-    Raises UsageError for a segment that wasn't recorded, ComponentNotReady, AlertdrillError.
+    ``prometheus`` and ``promtool`` are programs, which are started for it; ``alerts`` None: all
+    that read series. Raises UsageError for a segment that wasn't recorded, ComponentNotReady,
+    AlertdrillError.
     """
-    chosen = tuple(name for name in rules.alerts if alerts is None or name in alerts)
+    chosen = tuple(name for name in rules.replayable if alerts is None or name in alerts)
     with (
         Prometheus(prometheus, evaluation_interval_s=rules.evaluation_interval_s) as server,
         open_promtool(promtool) as tool,
