@@ -24,6 +24,7 @@ from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.partition import Partition
 from alertdrill.faults.resource import OutOfMemory
 from alertdrill.verdict import Verdict
+from chaos.telemetry import TELEMETRY
 from loadtests import sync_and_api
 
 DRILLS = [
@@ -37,7 +38,7 @@ DRILLS = [
         "PostgreSQL refuses connections",
         fault=Refuse("postgres", client="hub"),
         load=sync_and_api(),
-        fires={"HighErrorRate", "NoSuccessfulSyncs"},
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
         stays_quiet={"APIUnavailable"},
     ),
     Drill(
@@ -58,8 +59,8 @@ DRILLS = [
         "PostgreSQL is slow until the pool is full",
         fault=Latency("postgres", latency_ms=1_000, client="hub"),
         load=sync_and_api(),
-        fires={"DatabaseConnectionPoolExhausted"},
-        may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh"},
+        fires={"DatabaseConnectionPoolExhausted", "ApiLatencyHigh"},
+        may_fire={"HighErrorRate", "NoSuccessfulSyncs", "SyncLatencyHigh", "ApiErrorRateHigh"},
         stays_quiet={"APIUnavailable"},
         operation_s=7.0,
     ),
@@ -211,7 +212,7 @@ DRILLS = [
 ]
 
 
-@pytest.mark.parametrize("drill", DRILLS, ids=str)
+@pytest.mark.parametrize("drill", [*DRILLS, *TELEMETRY], ids=str)
 def test_the_monitoring_tells_the_truth(
     drill: Drill, run_drill: Callable[[Drill], DrillResult]
 ) -> None:

@@ -40,6 +40,17 @@ def rule(name: str, **changes: Any) -> Edit:
     return edit
 
 
+def removed(name: str) -> Edit:
+    """The alert ``name`` is gone."""
+
+    def edit(folder: Path) -> None:
+        with _alerts(folder) as rules:
+            (found,) = (r for r in rules if r["alert"] == name)
+            rules.remove(found)
+
+    return edit
+
+
 def as_the_guide_writes_it(name: str) -> Edit:
     """The alert ``name`` word for word from the guide: no severity, no runbook."""
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import httpx
 import pytest
 
 from alertdrill.bench import Bench
@@ -24,19 +25,21 @@ from alertdrill.faults.network import Refuse
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.verdict import Reason, Verdict
+from chaos.telemetry import TELEMETRY
 from chaos.test_drills import DRILLS
 from loadtests import api_only, sync_and_api
 from tests.gate.conftest import Laboratory
-from tests.gate.edits import Edit, added, as_the_guide_writes_it, replaced, rule
+from tests.gate.edits import Edit, added, as_the_guide_writes_it, removed, replaced, rule
 
 pytestmark = pytest.mark.docker
 
-BY_TITLE = {drill.title: drill for drill in DRILLS}
+BY_TITLE = {drill.title: drill for drill in (*DRILLS, *TELEMETRY)}
 CONTROL = BY_TITLE["no fault"]
 KILLED = BY_TITLE["the hub is killed"]
 SLOW_API = BY_TITLE["AI Studio API is slow"]
 HALF_5XX = BY_TITLE["GitHub API answers 5xx to half the requests"]
 REFUSED = BY_TITLE["PostgreSQL refuses connections"]
+PROMETHEUS_HANGS = BY_TITLE["Prometheus hangs"]
 SLOW_DATABASE = BY_TITLE["PostgreSQL is slow until the pool is full"]
 
 # One sync in 36 fails: less than 3 %, well below the 5 % that the alert is about.
@@ -136,7 +139,7 @@ DEFECTS = [
     Defect(
         "an alert that waits far longer than was promised",
         REFUSED,
-        (replaced("alerts.yml", "> 0.05\n        for: 5m", "> 0.05\n        for: 30m"),),
+        (rule("HighErrorRate", **{"for": "30m"}),),
         Reason.PROMISE_NOT_KEPT,
     ),
     Defect(
@@ -265,6 +268,25 @@ DEFECTS = [
         ),
         Reason.ALERT_DID_NOT_RESOLVE,
     ),
+    # --- the heartbeat ---
+    Defect(
+        "the heartbeat has no rule",
+        CONTROL,
+        (removed("Watchdog"),),
+        Reason.HEARTBEAT_STOPPED,
+    ),
+    Defect(
+        "the heartbeat is delivered to people",
+        CONTROL,
+        (replaced("alertmanager.yml", 'alertname="Watchdog"', 'alertname="Heartbeat"'),),
+        Reason.HEARTBEAT_STOPPED,
+    ),
+    Defect(
+        "the heartbeat is told once and not again",
+        CONTROL,
+        (replaced("alertmanager.yml", "repeat_interval: 30s", "repeat_interval: 4h"),),
+        Reason.HEARTBEAT_STOPPED,
+    ),
     # --- no data ---
     Defect(
         "a scrape job is gone",
@@ -297,13 +319,42 @@ def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Labora
     )
 
 
-TWINS = [FEW_ERRORS, *DRILLS]
+TWINS = [FEW_ERRORS, *DRILLS, *TELEMETRY]
 
 
 @pytest.mark.parametrize("drill", TWINS, ids=str)
 def test_the_clean_twin_passes(drill: Drill, laboratory: Laboratory) -> None:
     result = run_one(drill, laboratory.bench)
     assert result.verdict is Verdict.PASS, result.findings
+
+
+# --- a dead man's switch that something else keeps quiet ----------------------------------------
+
+
+@pytest.fixture
+def impostor(laboratory: Laboratory) -> Iterator[None]:
+    """Heartbeats that don't come through the monitoring."""
+    url = laboratory.bench.stack.url("receiver") + "/notify/deadmansswitch"
+    stop = threading.Event()
+
+    def beat() -> None:
+        with httpx.Client(timeout=5, trust_env=False) as client:
+            while not stop.wait(0.5):
+                client.post(url, json={"status": "firing", "alerts": []}).raise_for_status()
+
+    thread = threading.Thread(target=beat, name="impostor")
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("impostor")
+def test_a_dead_man_s_switch_that_never_fires_is_caught(laboratory: Laboratory) -> None:
+    result = run_one(PROMETHEUS_HANGS, laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.FAIL, Reason.ALERT_DID_NOT_FIRE), (
+        result.findings
+    )
 
 
 # --- the experiment itself is sabotaged: nothing is proven, so nothing may pass -----------------

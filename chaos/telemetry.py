@@ -1,0 +1,51 @@
+"""Drills of the monitoring itself: it goes blind, and says so; the users notice nothing."""
+
+from __future__ import annotations
+
+from alertdrill.drill import Drill
+from alertdrill.faults.container import Kill, Pause
+from alertdrill.faults.partition import Partition
+from loadtests import sync_and_api
+
+TELEMETRY = [
+    Drill(
+        "Prometheus hangs",
+        fault=Pause("prometheus"),
+        load=sync_and_api(),
+        fires={"DeadMansSwitch"},
+        spares_users=True,
+    ),
+    # Prometheus sees that Alertmanager is gone, and has nobody to tell it to.
+    Drill(
+        "Alertmanager hangs",
+        fault=Pause("alertmanager"),
+        load=sync_and_api(),
+        fires={"DeadMansSwitch"},
+        may_fire={"TargetMissing"},
+        spares_users=True,
+    ),
+    Drill(
+        "Prometheus can't reach Alertmanager",
+        fault=Partition("prometheus", from_=("alertmanager",)),
+        load=sync_and_api(),
+        fires={"DeadMansSwitch"},
+        may_fire={"TargetMissing"},
+        spares_users=True,
+    ),
+    Drill(
+        "scrapes of the hub time out",
+        fault=Partition("prometheus", from_=("hub",)),
+        load=sync_and_api(),
+        fires={"APIUnavailable"},
+        inhibited={"NoSuccessfulSyncs"},
+        spares_users=True,
+    ),
+    Drill(
+        "the node exporter is killed",
+        fault=Kill("node-exporter"),
+        load=sync_and_api(),
+        fires={"TargetMissing"},
+        labels={"TargetMissing": {"job": "node"}},
+        spares_users=True,
+    ),
+]
