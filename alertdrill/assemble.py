@@ -12,7 +12,6 @@ from alertdrill.config import Config
 from alertdrill.errors import DeadlineExceeded, UsageError
 from alertdrill.report.folder import RunFolder
 from alertdrill.rules.compress import Compressed, Unsound, compress
-from alertdrill.rules.durations import parse_ms
 from alertdrill.rules.model import Monitoring, load_monitoring
 from alertdrill.stack.component import Image, StackSpec
 from alertdrill.stack.engine import connect
@@ -165,11 +164,7 @@ def clock_values(spec: StackSpec, compressed: Compressed) -> dict[str, str]:
         flag.removeprefix("--").replace(".", "_").replace("-", "_"): value
         for flag, value in compressed.flags.items()
     }
-    own = {
-        name: f"{parse_ms(text) / 1000 / compressed.factor:g}"
-        for name, text in spec.durations.items()
-    }
-    return flags | own
+    return flags | spec.durations_on(compressed.factor)
 
 
 def _stack_document(

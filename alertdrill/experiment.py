@@ -505,7 +505,7 @@ class _Experiment:
                     job.name: job.scrape_interval_s for job in self.bench.monitoring.prometheus.jobs
                 },
                 compressed=self.bench.config.clock.factor > 1,
-                broken=self.drill.fault.breaks,
+                broken=self.drill.fault.touches,
             )
         except SignalError as error:
             self.findings.append(Finding(Reason.NO_DATA, str(error)))

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from alertdrill import heartbeat
+from alertdrill.assemble import clock_values
 from alertdrill.config import Config, load_config
 from alertdrill.drill import Drill
 from alertdrill.errors import UsageError
 from alertdrill.faults.nothing import Nothing
 from alertdrill.load.plan import Load
+from alertdrill.rules.compress import compress
 from alertdrill.rules.deadline import Deadline
 from alertdrill.rules.model import Monitoring, load_monitoring
 from alertdrill.signals.alerts import AlertState, RuleStatus
@@ -141,6 +143,17 @@ def test_a_heartbeat_that_arrives_wrong_is_found(
     shipped: Bench, more: dict[str, str], reason: Reason
 ) -> None:
     assert reasons(shipped, CONTROL, 1.0, beats(time.monotonic(), **more)) == [reason]
+
+
+@pytest.mark.parametrize(("factor", "patience"), [(1, "180"), (60, "3"), (45, "4")])
+def test_the_switch_s_patience_is_on_the_run_s_clock(
+    shipped: Bench, factor: float, patience: str
+) -> None:
+    folder = ROOT / "monitoring"
+    compressed = compress(folder / "prometheus.yml", folder / "alertmanager.yml", factor)
+    values = clock_values(shipped.config.load_stack(), compressed)
+    assert values["heartbeat_patience_s"] == patience
+    assert values["rules_alert_resend_delay"] == {1: "1m", 60: "1s", 45: "1s333ms"}[factor]
 
 
 # --- alertdrill.toml ----------------------------------------------------------------------------

@@ -114,6 +114,10 @@ class _Composed(Fault):
     def breaks(self) -> frozenset[str]:
         return frozenset().union(*(part.breaks for part in self._parts))
 
+    @property
+    def touches(self) -> frozenset[str]:
+        return frozenset().union(*(part.touches for part in self._parts))
+
     def is_healed(self, stack: Target) -> Evidence:
         return _all(part.is_healed(stack) for part in self._parts)
 

@@ -42,6 +42,12 @@ class Fault(ABC):
         """The components that don't answer while it is injected or are starting after it."""
         return frozenset()
 
+    @property
+    def touches(self) -> frozenset[str]:
+        """The components whose scrapes may fail because of it: those that it ``breaks``, and
+        those that it keeps others from reaching."""
+        return self.breaks
+
     def seeded(self, seed: int) -> Fault:
         """The same fault, its chance taken from ``seed``; a fault without chance is itself."""
         return self

@@ -136,6 +136,10 @@ class Partition(Fault):
     def breaks(self) -> frozenset[str]:
         return frozenset() if self.from_ else frozenset({self.service})
 
+    @property
+    def touches(self) -> frozenset[str]:
+        return frozenset({self.service, *self.from_})
+
     def inject(self, stack: Target) -> None:
         addresses = self._addresses(stack)
         absent = [peer for peer in self.from_ if peer not in addresses]

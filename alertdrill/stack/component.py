@@ -80,12 +80,16 @@ class Component:
 class StackSpec:
     """Everything that can be started: images, components, named profiles and secret names.
 
-    ``durations``  name -> a duration on the real clock, e.g. ``"3m"``. In commands and
-                   environments ``${name}`` is what is left of it on the run's clock, in seconds
+    ``durations``  name -> seconds on the real clock; in commands and environments ``${name}`` is
+                   what is left of them on the run's
     """
 
     images: tuple[Image, ...]
     components: tuple[Component, ...]
     profiles: Mapping[str, tuple[str, ...]]
     secrets: tuple[str, ...] = ()
-    durations: Mapping[str, str] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
+
+    def durations_on(self, factor: float) -> dict[str, str]:
+        """What ``durations`` are on a clock that is ``factor`` times as fast."""
+        return {name: f"{seconds / factor:g}" for name, seconds in self.durations.items()}

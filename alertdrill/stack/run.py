@@ -103,7 +103,7 @@ class Stack(Reach):
             beside=self._components,
             labels=self._labels(),
             roots=tuple(root for root in (overlay, project_root) if root is not None),
-            values=dict(values or {}) | self.secrets,
+            values=spec.durations_on(1) | dict(values or {}) | self.secrets,
             timeout_s=ENGINE_TIMEOUT_S,
         )
         self.started: list[Started] = []

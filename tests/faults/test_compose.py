@@ -261,7 +261,7 @@ def test_parts_are_seeded_apart_and_named_together() -> None:
     seeded = both.seeded(7)
     assert seeded == Together(replace(A, seed=7), replace(B, seed=8))
     assert both.name == "together(break(a)+break(b))"
-    assert both.breaks == {"a", "b"}
+    assert both.breaks == both.touches == {"a", "b"}
 
 
 def test_parts_that_would_replace_each_other_are_refused() -> None:

@@ -11,7 +11,6 @@ from alertdrill.assemble import unsound_rules
 from alertdrill.config import load_config
 from alertdrill.errors import UsageError
 from alertdrill.rules.compress import compress
-from alertdrill.rules.durations import parse_ms
 from alertdrill.rules.model import (
     AlertRule,
     Monitoring,
@@ -190,7 +189,7 @@ def test_two_heartbeats_may_be_lost_and_no_more(shipped, project):
     assert (wait_s, interval_s) == (0, 60)
     assert repeat_s <= interval_s / 2, "else a slow delivery makes every other one fall out"
     config = load_config(project)
-    patience_s = parse_ms(config.load_stack().durations["heartbeat_patience_s"]) / 1000
+    patience_s = config.load_stack().durations["heartbeat_patience_s"]
     assert 2 * interval_s < patience_s <= 3 * interval_s
     # Without Prometheus an alert lives for four resend delays (1 m).
     assert config.alerts["DeadMansSwitch"].within_s >= 4 * 60 + patience_s

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from alertdrill.faults.partition import Partition
 from alertdrill.premises import standing
 from alertdrill.signals.punctuality import MISSED_EVALUATIONS, lateness
 from alertdrill.verdict import Finding, Reason
@@ -73,6 +74,13 @@ def test_refused_scrapes_and_a_few_lost_ones_are_not(ups: str) -> None:
 
 def test_what_the_drill_breaks_may_be_late() -> None:
     assert late(recorded("111tttttttt"), broken=frozenset({"hub"})) == []
+
+
+def test_what_the_drill_cuts_off_from_prometheus_may_be_late() -> None:
+    cut, elsewhere = Partition("prometheus", from_=("hub",)), Partition("hub", from_=("redis",))
+    assert late(recorded("111tttttttt"), broken=cut.touches) == []
+    assert not cut.breaks, "both still answer everybody else"
+    assert elsewhere.touches == {"hub", "redis"}
 
 
 def test_on_the_real_clock_a_time_out_is_what_it_seems() -> None:
