@@ -208,8 +208,9 @@ class _Experiment:
         firing = {alert for alert, state in states.items() if state is AlertState.FIRING}
         fired = sorted(firing | watch.fired_since(since) & states.keys())
         if fired:
+            silent = not self.bench.config.switches.keys().isdisjoint(fired)
             raise _Ended(
-                Reason.ALERT_WITHOUT_FAULT,
+                Reason.HEARTBEAT_STOPPED if silent else Reason.ALERT_WITHOUT_FAULT,
                 f"{', '.join(fired)} fired under load before anything was broken",
             )
         return all(state is AlertState.INACTIVE for state in states.values())
