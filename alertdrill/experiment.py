@@ -124,7 +124,11 @@ class _Experiment:
                 for case in self.cases:
                     self.findings += case.findings_of_deliveries()
                 self.findings += heartbeat.findings(
-                    self.drill, self.bench, watch, self._injected_at
+                    self.drill,
+                    self.bench,
+                    watch,
+                    injected=self._injected_at,
+                    healed=self.healed,
                 )
         except _Ended as ended:
             self.findings.append(ended.finding)

@@ -47,20 +47,31 @@ def silenced(drill: Drill, bench: Bench) -> bool:
     return not bench.config.switches.keys().isdisjoint(drill.fires | drill.may_fire)
 
 
-def findings(drill: Drill, bench: Bench, watch: AlertWatch, since: float) -> Iterator[Finding]:
-    """What was wrong with the heartbeats from ``since`` (monotonic seconds) to now; nothing is
-    asked of one whose switch the drill expects. Raises SignalError."""
+def findings(
+    drill: Drill, bench: Bench, watch: AlertWatch, *, injected: float, healed: float | None
+) -> Iterator[Finding]:
+    """What was wrong with the heartbeats from the fault to now (monotonic seconds). One whose
+    switch the drill expects must only be back in time. Raises SignalError."""
+    now = time.monotonic()
     for switch, heartbeat in bench.config.switches.items():
-        heard = watch.received(heartbeat, "firing", since)
+        heard = watch.received(heartbeat, "firing", injected)
         rule = bench.monitoring.alerts.get(heartbeat)
         routed = bench.monitoring.alertmanager.receiver_for(rule.alert_labels) if rule else ()
         yield from wrong_arrivals(heartbeat, heard, routed, bench.config.expectation(heartbeat))
-        allowed = bench.fire_deadline(heartbeat, 0.0)
-        silence_s = longest_silence_s([since, *(n.at for n in heard), time.monotonic()])
-        if switch not in drill.fires | drill.may_fire and silence_s > allowed.total_s:
+        if switch not in drill.fires | drill.may_fire:
+            allowed = bench.fire_deadline(heartbeat, 0.0)
+            silence_s = longest_silence_s([injected, *(n.at for n in heard), now])
+            when = ""
+        elif healed is not None:
+            allowed = bench.resolve_deadline(heartbeat, 0.0)
+            silence_s = min((n.at for n in heard if n.at >= healed), default=now) - healed
+            when = " after healing"
+        else:
+            continue
+        if silence_s > allowed.total_s:
             yield Finding(
                 Reason.HEARTBEAT_STOPPED,
-                f"no {heartbeat} arrived for {silence_s:.1f} s (at most {allowed})",
+                f"no {heartbeat} arrived for {silence_s:.1f} s{when} (at most {allowed})",
             )
 
 

@@ -70,6 +70,9 @@ class Bench:
     def fire_deadline(self, alert: str, operation_s: float) -> Deadline:
         return Deadline((("promised", ALLOWED_S),))
 
+    def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
+        return Deadline((("promised", ALLOWED_S),))
+
     def received(self, alert: str, status: str, since: float) -> list[Notification]:
         return [n for n in self.arrived if (n.alert, n.status) == (alert, status)]
 
@@ -113,22 +116,37 @@ def test_a_heartbeat_must_be_heard_before_a_drill(
 
 
 def reasons(
-    bench: Bench, drill: Drill, since_s: float, arrived: list[Notification]
+    bench: Bench, drill: Drill, arrived: list[Notification], since_s: float = 9.0, **more: float
 ) -> list[Reason]:
     heard = replace(bench, arrived=arrived)
-    since = time.monotonic() - since_s
-    found = heartbeat.findings(drill, heard, heard, since)  # type: ignore[arg-type]
+    now = time.monotonic()
+    healed = now - more["healed_s"] if more else None
+    found = heartbeat.findings(
+        drill,
+        heard,  # type: ignore[arg-type]
+        heard,  # type: ignore[arg-type]
+        injected=now - since_s,
+        healed=healed,
+    )
     return [finding.reason for finding in found]
 
 
 def test_a_heartbeat_that_stops_in_a_drill_is_found(shipped: Bench) -> None:
     now = time.monotonic()
     steady = beats(now - 8, now - 4, now)
-    assert reasons(shipped, CONTROL, 9.0, steady) == []
-    assert reasons(shipped, CONTROL, 9.0, steady[::2]) == [Reason.HEARTBEAT_STOPPED]
-    assert reasons(shipped, CONTROL, 9.0, []) == [Reason.HEARTBEAT_STOPPED]
+    assert reasons(shipped, CONTROL, steady) == []
+    assert reasons(shipped, CONTROL, steady[::2]) == [Reason.HEARTBEAT_STOPPED]
+    assert reasons(shipped, CONTROL, []) == [Reason.HEARTBEAT_STOPPED]
+
+
+def test_a_heartbeat_that_is_silenced_on_purpose_must_come_back(shipped: Bench) -> None:
+    now = time.monotonic()
     silent = replace(CONTROL, fires=frozenset({"DeadMansSwitch"}))
-    assert reasons(shipped, silent, 9.0, []) == []
+    assert reasons(shipped, silent, []) == [], "nothing was healed, which is found elsewhere"
+    assert reasons(shipped, silent, beats(now - 3), healed_s=7.0) == []
+    before_only, late = beats(now - 8), beats(now - 8, now - 1)
+    assert reasons(shipped, silent, before_only, healed_s=7.0) == [Reason.HEARTBEAT_STOPPED]
+    assert reasons(shipped, silent, late, healed_s=7.0) == [Reason.HEARTBEAT_STOPPED]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +160,7 @@ def test_a_heartbeat_that_stops_in_a_drill_is_found(shipped: Bench) -> None:
 def test_a_heartbeat_that_arrives_wrong_is_found(
     shipped: Bench, more: dict[str, str], reason: Reason
 ) -> None:
-    assert reasons(shipped, CONTROL, 1.0, beats(time.monotonic(), **more)) == [reason]
+    assert reasons(shipped, CONTROL, beats(time.monotonic(), **more), since_s=1.0) == [reason]
 
 
 @pytest.mark.parametrize(("factor", "patience"), [(1, "180"), (60, "3"), (45, "4")])
