@@ -123,13 +123,15 @@ class _Experiment:
                 self._prove_clean(load)
                 for case in self.cases:
                     self.findings += case.findings_of_deliveries()
-                self.findings += heartbeat.findings(
+                stopped = heartbeat.findings(
                     self.drill,
                     self.bench,
                     watch,
                     injected=self._injected_at,
                     healed=self.healed,
                 )
+                # First of all: it is why a dead man's switch did what it did.
+                self.findings = [*stopped, *self.findings]
         except _Ended as ended:
             self.findings.append(ended.finding)
         except UsageError:
