@@ -244,10 +244,6 @@ class _Sampled(_HttpFault):
             f"{share * seen:.0f} ± {spread:.0f} were asked for"
         )
 
-    @property
-    def dosage(self) -> Dosage | None:
-        return SHARE_OF_REQUESTS if self.every is None else None
-
     def _probes(self) -> int:
         """As many as it takes to meet the fault: surely, or but for once in a million."""
         if self.every is not None:
