@@ -58,6 +58,17 @@ def load_original(config: Config) -> Monitoring:
     )
 
 
+def runbooks(config: Config) -> dict[str, str]:
+    """Where the runbooks are, by alert; of those that no rule defines, alertdrill.toml says it.
+
+    Raises UsageError.
+    """
+    rules = load_original(config).alerts.values()
+    urls = {rule.name: rule.annotations.get("runbook_url") for rule in rules}
+    urls |= {name: config.alerts[name].runbook for name in config.switches}
+    return {name: url for name, url in urls.items() if url is not None}
+
+
 @contextlib.contextmanager
 def open_bench(
     config: Config,

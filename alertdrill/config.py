@@ -100,6 +100,7 @@ class AlertExpectation(_Strict):
     undrilled: _Sentence | None = None
     any_clock: _Sentence | None = None
     watches: str | None = None
+    runbook: str | None = None
 
     @field_validator("within", "resolved_within")
     @classmethod

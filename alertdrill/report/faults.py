@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from rich.table import Table
 
 from alertdrill.drill import Drill
 from alertdrill.faults.catalogue import Entry
-from alertdrill.rules.model import Monitoring
 
 HEAD = """# Faults
 
@@ -23,18 +22,16 @@ Made by `make docs` out of the code; a test fails when the two differ.
 
 @dataclass(frozen=True)
 class Row:
-    """One drill, its fault's entry in the catalogue, and the alerts that it may name."""
+    """One drill, its fault's entry in the catalogue, and the runbooks of all alerts."""
 
     drill: Drill
     entry: Entry
-    monitoring: Monitoring
+    runbook_urls: Mapping[str, str]
 
     @property
     def runbooks(self) -> Iterable[str]:
-        for alert in sorted(self.drill.fires):
-            url = self.monitoring.alerts[alert].annotations.get("runbook_url")
-            if url is not None:
-                yield f"[{alert}]({_from_docs(url)})"
+        for alert in sorted(self.drill.fires & self.runbook_urls.keys()):
+            yield f"[{alert}]({_from_docs(self.runbook_urls[alert])})"
 
 
 # The columns of the table of drills, in their order.
@@ -50,11 +47,11 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def markdown(entries: Sequence[Entry], drills: Sequence[Drill], monitoring: Monitoring) -> str:
-    """The whole document."""
+def markdown(entries: Sequence[Entry], drills: Sequence[Drill], runbooks: Mapping[str, str]) -> str:
+    """The whole document. ``runbooks``: where they are, by alert."""
     catalogue = [(e.layer, f"`{e.call}`", _code(e.breaks), _code(e.proven_by)) for e in entries]
     by_name = {entry.name: entry for entry in entries}
-    rows = [Row(drill, by_name[type(drill.fault).__name__], monitoring) for drill in drills]
+    rows = [Row(drill, by_name[type(drill.fault).__name__], runbooks) for drill in drills]
     expected = [tuple(cell(row) for cell in COLUMNS.values()) for row in rows]
     return "\n\n".join(
         (

@@ -25,7 +25,6 @@ from alertdrill.faults.network import Refuse
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.verdict import Reason, Verdict
-from chaos.telemetry import TELEMETRY
 from chaos.test_drills import DRILLS
 from loadtests import api_only, sync_and_api
 from tests.gate.conftest import Laboratory
@@ -33,7 +32,7 @@ from tests.gate.edits import Edit, added, as_the_guide_writes_it, removed, repla
 
 pytestmark = pytest.mark.docker
 
-BY_TITLE = {drill.title: drill for drill in (*DRILLS, *TELEMETRY)}
+BY_TITLE = {drill.title: drill for drill in DRILLS}
 CONTROL = BY_TITLE["no fault"]
 KILLED = BY_TITLE["the hub is killed"]
 SLOW_API = BY_TITLE["AI Studio API is slow"]
@@ -332,7 +331,7 @@ def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Labora
     )
 
 
-TWINS = [FEW_ERRORS, *DRILLS, *TELEMETRY]
+TWINS = [FEW_ERRORS, *DRILLS]
 
 
 @pytest.mark.parametrize("drill", TWINS, ids=str)

@@ -17,22 +17,22 @@ ROOT = Path(__file__).parents[2]
 def test_the_document_is_not_older_than_the_code() -> None:
     written = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     config = load_config(ROOT)
-    made = markdown(catalogue(), drills_of(config), assemble.load_original(config))
+    made = markdown(catalogue(), drills_of(config), assemble.runbooks(config))
     assert written == made + "\n", "renew it: make docs"
 
 
 def test_another_expectation_is_another_document() -> None:
     config = load_config(ROOT)
     drills = drills_of(config)
-    monitoring = assemble.load_original(config)
+    runbooks = assemble.runbooks(config)
     changed = [replace(drills[0], may_fire=frozenset({"HighErrorRate"})), *drills[1:]]
-    assert markdown(catalogue(), drills, monitoring) != markdown(catalogue(), changed, monitoring)
+    assert markdown(catalogue(), drills, runbooks) != markdown(catalogue(), changed, runbooks)
 
 
 def test_every_drill_has_its_row_and_the_runbook_of_what_it_fires() -> None:
     config = load_config(ROOT)
     drills = drills_of(config)
-    made = markdown(catalogue(), drills, assemble.load_original(config))
+    made = markdown(catalogue(), drills, assemble.runbooks(config))
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in made.splitlines()}
     for drill in drills:
         for alert in drill.fires:
