@@ -8,8 +8,11 @@ import pytest
 
 from alertdrill.checks.expected import Failing, LogLine, Span
 from alertdrill.drill import Drill, DrillResult
+from alertdrill.faults.clock import ClockSkew
 from alertdrill.faults.container import Kill, Pause
 from alertdrill.faults.database import LongLock
+from alertdrill.faults.deploy import BadConfiguration, BadRelease
+from alertdrill.faults.disk import DiskFull
 from alertdrill.faults.http import (
     HttpFailFirst,
     HttpHang,
@@ -23,6 +26,7 @@ from alertdrill.faults.http import (
 from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset
 from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.partition import Partition
+from alertdrill.faults.replication import ReplayPaused
 from alertdrill.faults.resource import OutOfMemory
 from alertdrill.verdict import Verdict
 from chaos.telemetry import TELEMETRY
@@ -33,6 +37,9 @@ HARMED = {"SyncUser": Failing(at_least=0.9), "ApiUser": Failing(at_least=0.9)}
 UNHARMED = {"SyncUser": Failing(at_most=0.01), "ApiUser": Failing(at_most=0.01)}
 ONLY_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.9)}
 SOME_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.2)}
+
+# A deploy takes the hub away for as long as it boots.
+DEPLOYING = {"APIUnavailable", "NoSuccessfulSyncs"}
 
 SYNC_FAILED = LogLine("ERROR", "sync_failed", joins_trace=True)
 
@@ -137,6 +144,23 @@ DRILLS = [
         stays_quiet={"APIUnavailable"},
         health={"database": False},
         clients={"SyncUser": Failing(at_least=0.5)},
+    ),
+    Drill(
+        "no disk is left for PostgreSQL's log of writes",
+        fault=DiskFull("postgres", "/wal"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
+        stays_quiet={"APIUnavailable"},
+        clients={"SyncUser": Failing(at_least=0.5)},
+    ),
+    Drill(
+        "the replica replays nothing",
+        fault=ReplayPaused("postgres-replica"),
+        load=sync_and_api(),
+        fires={"ReplicationLagHigh"},
+        health={},
+        clients=UNHARMED,
     ),
     # --- Redis: what it holds may be lost ---
     Drill(
@@ -298,6 +322,60 @@ DRILLS = [
         stays_quiet={"APIUnavailable"},
         health=dict.fromkeys(("database", "redis", "github_api", "ai_studio_api"), False),
         clients=HARMED,
+    ),
+    Drill(
+        "the hub's log folder is full",
+        fault=DiskFull("hub", "/var/log/bakhmach"),
+        load=sync_and_api(),
+        stays_quiet={"HighErrorRate", "ApiErrorRateHigh"},
+        health={},
+        clients=UNHARMED,
+    ),
+    Drill(
+        "the hub's clock is two minutes ahead",
+        fault=ClockSkew("hub", 120, image="hub-clock"),
+        load=sync_and_api(),
+        fires={"ClockSkewed"},
+        may_fire=DEPLOYING,
+        health={},
+    ),
+    # --- what is deployed ---
+    Drill(
+        "the hub is given a wrong key of AI Studio",
+        fault=BadConfiguration("hub", {"AI_STUDIO_KEY": "of-yesterday"}),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "UpstreamUnavailable"},
+        labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
+        may_fire=DEPLOYING,
+        clients={"SyncUser": Failing(at_least=0.9)},
+    ),
+    Drill(
+        "a release that is slow",
+        fault=BadRelease("hub", "hub-slow"),
+        load=sync_and_api(),
+        fires={"SyncLatencyHigh"},
+        may_fire=DEPLOYING,
+        operation_s=7.0,
+    ),
+    Drill(
+        "a release that answers wrongly",
+        fault=BadRelease("hub", "hub-wrong"),
+        load=sync_and_api(),
+        may_fire=DEPLOYING,
+    ),
+    Drill(
+        "a release that renames a metric",
+        fault=BadRelease("hub", "hub-renamed"),
+        load=sync_and_api(),
+        fires={"NoSuccessfulSyncs"},
+        may_fire=DEPLOYING,
+    ),
+    Drill(
+        "a release whose label set explodes",
+        fault=BadRelease("hub", "hub-exploding"),
+        load=sync_and_api(),
+        fires={"CardinalityExplosion"},
+        may_fire=DEPLOYING,
     ),
     # --- the monitoring itself ---
     *TELEMETRY,

@@ -38,7 +38,8 @@ def create_app(env: Mapping[str, str] = os.environ) -> Flask:
 
     @app.before_request
     def authorize() -> Response | None:
-        if key and request.headers.get("Authorization") != f"Bearer {key}":
+        is_open = not key or request.endpoint == "health"
+        if not is_open and request.headers.get("Authorization") != f"Bearer {key}":
             return refuse(401, "unauthenticated", "a valid key is required")
         return None
 
