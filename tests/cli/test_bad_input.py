@@ -102,10 +102,10 @@ def test_a_table_that_cannot_be_imported(project: Path) -> None:
 
 def test_an_expression_that_is_not_promql(project: Path) -> None:
     alerts = project / "monitoring/alerts.yml"
-    edit(alerts, "> 0.05\n        for", "> > 0.05\n        for")
+    edit(alerts, "> 0.25\n        for", "> > 0.25\n        for")
     result = run(project, "gate", environment=NO_ENGINE)
     assert result.returncode == 2
-    text = alerts.read_text(encoding="utf-8").partition("> > 0.05")[0]
+    text = alerts.read_text(encoding="utf-8").partition("> > 0.25")[0]
     name = text.rpartition("- alert: ")[2].splitlines()[0]
     line = text.rpartition("expr:")[0].count("\n") + 1
     words = f"monitoring/alerts.yml:{line}: alert {name}: not PromQL: "
@@ -200,7 +200,8 @@ def test_an_alert_that_has_no_receiver_in_the_configuration(project: Path) -> No
     words = f"alertdrill.toml:{line}: [alerts.Other]: no rule defines Other"
     assert words in one_sentence(result.stdout)
     toml = project / "alertdrill.toml"
-    toml.write_text(toml.read_text().partition("[alerts.Other]")[0])
+    before, _, after = toml.read_text().partition("[alerts.Other]")
+    toml.write_text(before + "[" + after.partition("\n[")[2])
     result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
     assert result.returncode == 2
     assert "[alerts.UpstreamUnavailable] is missing" in one_sentence(result.stdout)

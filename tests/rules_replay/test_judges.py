@@ -18,6 +18,7 @@ from alertdrill.rules.replay.answers import Answer
 from alertdrill.rules.replay.backfill import STALE, requests
 from alertdrill.rules.replay.compare import compare, words
 from alertdrill.rules.replay.evaluate import NotTemplated, alert_labels, merged, spans
+from alertdrill.rules.replay.expect import load_unjudged
 from alertdrill.rules.replay.judge import PHASES, Phase
 from alertdrill.rules.replay.model import AlertTimeline, History, Kind, Span, State
 from alertdrill.rules.replay.promtool_judge import (
@@ -35,7 +36,7 @@ from alertdrill.rules.replay.tile import increments
 from alertdrill.rules.replay.trip import can_be_diluted, diluted, smallest
 from alertdrill.rules.replay.virtual import compare_with_live
 from alertdrill.verdict import Verdict
-from tests.rules_replay.judges_data import history, kinds, labels, rule_set
+from tests.rules_replay.judges_data import ROOT, history, kinds, labels, rule_set
 
 SECOND = 1000
 
@@ -588,6 +589,7 @@ def test_only_like_is_compared_with_like(document, replayed):
     assert compare_with_live(document, [replayed]) == ()
 
 
-def test_the_shipped_rules_can_all_be_judged():
+def test_the_shipped_rules_can_be_judged_but_those_that_the_table_names():
     rules = rule_set()
-    assert [r.name for r, _ in rules.rules if unjudged(rules, r)] == []
+    accepted = load_unjudged(ROOT / "rules" / "expect.yml", rules.alerts)
+    assert {r.name for r, _ in rules.rules if unjudged(rules, r)} == accepted.keys()

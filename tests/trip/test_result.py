@@ -128,10 +128,17 @@ def test_the_shipped_rules_thresholds_are_read() -> None:
     rules = load_original(load_config(ROOT)).alerts
     read = {name: str(threshold_of(rule.expr)) for name, rule in rules.items()}
     assert read == {
+        "Watchdog": "None",
         "HighErrorRate": "> 0.05",
         "SyncLatencyHigh": "> 5",
         "DatabaseConnectionPoolExhausted": ">= 0.95",
         "NoSuccessfulSyncs": "None",
+        "ApiErrorRateHigh": "> 0.05",
+        "ApiLatencyHigh": "> 0.2",
+        "ReplicationLagHigh": "> 5",
+        "ClockSkewed": "> 5",
+        "CardinalityExplosion": "> 2000",
+        "TargetMissing": "None",
         "UpstreamUnavailable": "> 0.25",
         "APIUnavailable": "None",
     }
