@@ -447,9 +447,9 @@ class _Experiment:
         injected = self._injected_at
         for case in self.cases:
             pending = case.outcome().pending_s
-            if pending is None:
+            rule = self.bench.monitoring.alerts.get(case.alert)
+            if pending is None or rule is None:
                 continue
-            rule = self.bench.monitoring.alerts[case.alert]
             since = unix_of(injected)
             true_at = self.bench.metrics.first_true(
                 rule.expr, since, since + pending, scrape_s(rule, self.bench.monitoring)

@@ -43,8 +43,25 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "inhibited": lambda row: _names(row.drill.inhibited),
     "may fire": lambda row: _names(row.drill.may_fire),
     "about the silence of": lambda row: _names(row.drill.stays_quiet),
+    "health": lambda row: _health(row.drill),
+    "clients' failures": lambda row: (
+        "; ".join(f"{u} {f}" for u, f in row.drill.clients.items()) or "–"
+    ),
+    "log line": lambda row: str(row.drill.logs or "–"),
+    "traces blame": lambda row: str(row.drill.blames or "–"),
     "runbook": lambda row: ", ".join(row.runbooks) or "–",
 }
+
+
+def _health(drill: Drill) -> str:
+    match drill.health:
+        case None:
+            return "all well" if drill.spares_users else "–"
+        case "unreachable":
+            return "unreachable"
+        case checks:
+            words = {True: "well", False: "not well", None: "either"}
+            return ", ".join(f"{name} {words[well]}" for name, well in checks.items()) or "all well"
 
 
 def markdown(entries: Sequence[Entry], drills: Sequence[Drill], runbooks: Mapping[str, str]) -> str:
