@@ -94,7 +94,8 @@ def search(axis: Axis, probe: Probe, *, most_probes: int) -> Search:
     """Try the drill's own dose, the largest one, and then halve what is left between quiet and
     firing, until it is as fine as the axis asks for or ``most_probes`` doses were tried.
 
-    The largest dose tells whether more of the fault may be less of an alert.
+    The largest dose tells whether more of the fault may be less of an alert. Interrupted, it
+    returns what it has.
     """
     readings: list[Reading] = []
     try:
@@ -109,6 +110,10 @@ def search(axis: Axis, probe: Probe, *, most_probes: int) -> Search:
                 break  # it can't be given any finer: a container takes its time to boot
     except Unmeasured as error:
         return Search(axis, tuple(readings), Finding(error.reason, str(error)))
+    except KeyboardInterrupt:  # what was found so far took minutes: it is told
+        return Search(
+            axis, tuple(readings), Finding(Reason.INTERRUPTED, "the search was interrupted")
+        )
     except UsageError:
         raise
     except AlertdrillError as error:

@@ -102,7 +102,7 @@ def test_what_can_be_given_no_finer_ends_the_search() -> None:
     assert len(asked) < 5
 
 
-def _failing(error: Exception) -> Probe:
+def _failing(error: BaseException) -> Probe:
     probe = above(0.1)
 
     def fail_third(dose: float) -> Reading:
@@ -118,10 +118,11 @@ def _failing(error: Exception) -> Probe:
     [
         (Unmeasured(Reason.NO_TRAFFIC, "nobody came"), Reason.NO_TRAFFIC),
         (FaultError("the proxy is gone"), Reason.FAULT_NOT_PROVEN),
+        (KeyboardInterrupt(), Reason.INTERRUPTED),
     ],
 )
 def test_a_dose_that_proves_nothing_ends_it_and_keeps_the_others(
-    error: Exception, reason: Reason
+    error: BaseException, reason: Reason
 ) -> None:
     found = search(SHARES, _failing(error), most_probes=MANY)
     assert found.broken_off is not None
