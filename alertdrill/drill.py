@@ -36,6 +36,8 @@ class Drill:
                      one here says that this drill is about its silence
     ``spares_users`` the fault is of the monitoring alone: no request of the load meets it, and
                      none may fail
+    ``met_by``       a counter of the system's own, as PromQL: what met the fault, where the fault
+                     itself can't count and no request fails of it
     ``health``       what the health document says under the fault; None: nothing is asserted
     ``clients``      by user class, the share of requests that fails under the fault
     ``logs``         a line that must be logged under the fault
@@ -55,6 +57,7 @@ class Drill:
     stays_quiet: frozenset[str] = frozenset()
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     spares_users: bool = False
+    met_by: str | None = None
     health: HealthExpected | None = None
     clients: Mapping[str, Failing] = field(default_factory=dict)
     logs: LogLine | None = None

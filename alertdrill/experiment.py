@@ -130,7 +130,7 @@ class _Experiment:
                 self._break_observe_heal(watch, load)
                 self._prove_clean(watch, load)
                 for case in self.cases:
-                    self.findings += case.findings_of_deliveries()
+                    self.findings += case.findings_of_deliveries(self.healing)
                 stopped = heartbeat.findings(
                     self.drill,
                     self.bench,
@@ -242,7 +242,7 @@ class _Experiment:
 
         def quiet() -> bool:
             nonlocal before
-            before = self.drill.fault.exposure(self.bench.stack)
+            before = self._exposure()
             return self._is_quiet(watch, since)
 
         try:
@@ -491,9 +491,18 @@ class _Experiment:
             control=self.is_control,
         )
 
+    def _exposure(self) -> Exposure | None:
+        counter = self.drill.met_by
+        if counter is None:
+            return self.drill.fault.exposure(self.bench.stack)
+        count = self.bench.metrics.value(f"sum({counter})")
+        if count is None:
+            raise SignalError(f"Prometheus has no {counter}, which counts what meets the fault")
+        return Exposure(round(count), counter)
+
     def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:
         """How much traffic has met the fault since injection."""
-        after = self.drill.fault.exposure(self.bench.stack)
+        after = self._exposure()
         if before is not None and after is not None:
             return after.count - before.count
         return load.since(self._injected_at, now).failed + load.stuck()

@@ -128,7 +128,7 @@ class AlertCase:
 
     # --- over the whole drill --------------------------------------------------------------
 
-    def findings_of_deliveries(self) -> list[Finding]:
+    def findings_of_deliveries(self, healing: float | None) -> list[Finding]:
         """Who was told what, from injection to the end, and who should not have been."""
         notified = self._notified()
         if self.role is Role.QUIET:
@@ -137,7 +137,8 @@ class AlertCase:
             return [self._was_notified(notified[0])] if notified else []
         findings = []
         suppression = self.watch.suppression(self.alert, self.injected)
-        if suppression is not None:
+        # What is healed by a restart is away for a moment, and may then hold others back.
+        if suppression is not None and (healing is None or suppression.at < healing):
             findings.append(
                 Finding(
                     Reason.UNEXPECTED_INHIBITION,

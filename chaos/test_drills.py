@@ -40,6 +40,7 @@ SOME_SYNCS_HARMED = UNHARMED | {"SyncUser": Failing(at_least=0.2)}
 
 # A deploy takes the hub away for as long as it boots.
 DEPLOYING = {"APIUnavailable", "NoSuccessfulSyncs"}
+BOOT_S = 4.0
 
 SYNC_FAILED = LogLine("ERROR", "sync_failed", joins_trace=True)
 
@@ -146,21 +147,13 @@ DRILLS = [
         clients={"SyncUser": Failing(at_least=0.5)},
     ),
     Drill(
-        "no disk is left for PostgreSQL's log of writes",
-        fault=DiskFull("postgres", "/wal"),
-        load=sync_and_api(),
-        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
-        may_fire={"ApiLatencyHigh"},
-        stays_quiet={"APIUnavailable"},
-        clients={"SyncUser": Failing(at_least=0.5)},
-    ),
-    Drill(
         "the replica replays nothing",
         fault=ReplayPaused("postgres-replica"),
         load=sync_and_api(),
         fires={"ReplicationLagHigh"},
         health={},
         clients=UNHARMED,
+        operation_s=5.0,
     ),
     # --- Redis: what it holds may be lost ---
     Drill(
@@ -327,6 +320,7 @@ DRILLS = [
         "the hub's log folder is full",
         fault=DiskFull("hub", "/var/log/bakhmach"),
         load=sync_and_api(),
+        met_by="log_records_lost_total",
         stays_quiet={"HighErrorRate", "ApiErrorRateHigh"},
         health={},
         clients=UNHARMED,
@@ -338,6 +332,7 @@ DRILLS = [
         fires={"ClockSkewed"},
         may_fire=DEPLOYING,
         health={},
+        operation_s=BOOT_S,
     ),
     # --- what is deployed ---
     Drill(
@@ -348,6 +343,7 @@ DRILLS = [
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
         may_fire=DEPLOYING,
         clients={"SyncUser": Failing(at_least=0.9)},
+        operation_s=BOOT_S,
     ),
     Drill(
         "a release that is slow",
@@ -355,13 +351,14 @@ DRILLS = [
         load=sync_and_api(),
         fires={"SyncLatencyHigh"},
         may_fire=DEPLOYING,
-        operation_s=7.0,
+        operation_s=BOOT_S + 7.0,
     ),
     Drill(
         "a release that answers wrongly",
         fault=BadRelease("hub", "hub-wrong"),
         load=sync_and_api(),
         may_fire=DEPLOYING,
+        operation_s=BOOT_S,
     ),
     Drill(
         "a release that renames a metric",
@@ -369,6 +366,7 @@ DRILLS = [
         load=sync_and_api(),
         fires={"NoSuccessfulSyncs"},
         may_fire=DEPLOYING,
+        operation_s=BOOT_S,
     ),
     Drill(
         "a release whose label set explodes",
@@ -376,6 +374,8 @@ DRILLS = [
         load=sync_and_api(),
         fires={"CardinalityExplosion"},
         may_fire=DEPLOYING,
+        # So long until it has a thousand values.
+        operation_s=BOOT_S + 8.0,
     ),
     # --- the monitoring itself ---
     *TELEMETRY,

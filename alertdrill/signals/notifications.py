@@ -54,9 +54,11 @@ class Notifications:
 
 
 def _unpack(row: dict[str, Any]) -> Iterator[Notification]:
+    # Asked once: one call has one time, by which its alerts are known to belong together.
+    at = monotonic_of(row["received_at"])
     for alert in row["body"]["alerts"]:
         yield Notification(
-            at=monotonic_of(row["received_at"]),
+            at=at,
             receiver=row["receiver"],
             alert=alert["labels"].get("alertname", ""),
             status=alert["status"],

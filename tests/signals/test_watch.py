@@ -188,7 +188,7 @@ def test_where_and_when_a_firing_alert_arrives(
     await_state(watch, AlertState.FIRING)
     await_notified(watch, "firing", len(arrivals))
     judged = case(watch)
-    found = judged.findings_under_fault(now=130.0) + judged.findings_of_deliveries()
+    found = judged.findings_under_fault(now=130.0) + judged.findings_of_deliveries(None)
     assert [finding.reason for finding in found] == reasons
 
 
@@ -207,7 +207,7 @@ def test_an_alert_that_stops_under_the_fault_did_not_hold(
 
 
 def deliveries(judged: AlertCase) -> list[Reason]:
-    return [finding.reason for finding in judged.findings_of_deliveries()]
+    return [finding.reason for finding in judged.findings_of_deliveries(None)]
 
 
 def test_every_series_must_carry_the_drill_s_labels(source: Source, watch: AlertWatch) -> None:
