@@ -153,6 +153,7 @@ DRILLS = [
         may_fire={"ApiLatencyHigh"},
         stays_quiet={"APIUnavailable"},
         clients={"SyncUser": Failing(at_least=0.5)},
+        operation_s=4.0,  # until it needs another segment
     ),
     Drill(
         "the replica replays nothing",
