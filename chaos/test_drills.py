@@ -147,6 +147,16 @@ DRILLS = [
         clients={"SyncUser": Failing(at_least=0.5)},
     ),
     Drill(
+        "no disk is left for PostgreSQL's log of writes",
+        fault=DiskFull("postgres", "/wal"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
+        stays_quiet={"APIUnavailable"},
+        clients={"SyncUser": Failing(at_least=0.5)},
+        operation_s=4.0,  # until it needs another segment
+    ),
+    Drill(
         "the replica replays nothing",
         fault=ReplayPaused("postgres-replica"),
         load=sync_and_api(),

@@ -170,12 +170,14 @@ def test_which_run_is_said_when_there_is_none(engine: docker.DockerClient, stack
 
 
 def test_a_container_of_another_run_is_left_alone(
-    engine: docker.DockerClient, stack: Stack
+    engine: docker.DockerClient, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = KeptStack(engine, STACK, stack.run_id)
-    assert ours.container("redis").id == stack.container("redis").id
+    redis = str(stack.container("redis").id)
+    assert ours.container("redis").id == redis
     theirs = KeptStack(engine, STACK, stack.run_id)
     theirs._run_id = "20200101-000000-abcdef"
+    monkeypatch.setattr(theirs, "_identifier", lambda _: redis)
     with pytest.raises(StackError, match=rf"is of run {stack.run_id}, not of run 20200101"):
         Refuse("redis", client="redis").exposure(theirs)
 

@@ -44,7 +44,7 @@ def test_the_hub_says_the_age_of_what_is_not_replayed(stack: Stack, url: str) ->
     try:
         eventually(lambda: replication.lag_s() == 0, timeout_s=10, what="a lag of nothing")
         fault.inject(stack)
-        assert leftovers(stack) == [f"{REPLICA} has its replay paused"]
+        assert leftovers(stack) == [f"{REPLICA} doesn't replay: it is paused"]
         # A session counts what it wrote when it ends, at the latest.
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             connection.execute("CREATE TABLE written AS SELECT 1 AS n")
