@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alertdrill.checks.contract import Check, View
@@ -16,8 +16,10 @@ Applied = Callable[[Target, Collection[str]], Mapping[str, int]]
 """Of a project: how often the write under each of the keys stands in its database; a key that
 isn't in the answer was never applied."""
 
-# A write may be on its way while the database is asked: its answer explains what was missing.
-EXPLAINED_S = 3.0
+# An item that is deleted while the database is asked is missing there, until the answer to its
+# deletion has come. So what is missing is asked for again; what is missing for the first time
+# then is as young, and no news.
+EXPLAINED_S = 5.0
 MOST_NAMED = 3
 
 
@@ -30,6 +32,14 @@ class Kept:
     lost: tuple[str, ...]
     twice: tuple[str, ...]
 
+    def and_still(self, later: Kept) -> Kept:
+        """What was broken and is so later."""
+        return replace(
+            self,
+            lost=tuple(key for key in self.lost if key in later.lost),
+            twice=tuple(key for key in self.twice if key in later.twice),
+        )
+
 
 class Promises(Check):
     """Looks at the database once the steady state is back, for all writes of the drill."""
@@ -41,11 +51,15 @@ class Promises(Check):
         self._kept: Kept | None = None
 
     def after(self, view: View) -> list[Finding]:
+        judged = view.load.since(view.begun)
+
         def none_broken() -> bool:
-            window = view.load.since(view.begun)
-            keys = (*window.acknowledged, *window.uncertain)
-            times = self._applied(view.bench.stack, keys)
-            self._kept = kept(window.acknowledged, window.uncertain, times)
+            until_now = view.load.since(view.begun)
+            keys = (*until_now.acknowledged, *until_now.uncertain)
+            found = kept(
+                judged.acknowledged, judged.uncertain, self._applied(view.bench.stack, keys)
+            )
+            self._kept = found if self._kept is None else self._kept.and_still(found)
             return not self._kept.lost and not self._kept.twice
 
         try:

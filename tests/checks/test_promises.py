@@ -68,6 +68,16 @@ def test_a_write_on_its_way_is_awaited() -> None:
     assert asked({"a": 1}, {"a": 1, "b": 1})[0] == []
 
 
+def test_a_loss_that_another_look_explains_gives_way_to_no_other() -> None:
+    """Each look comes upon another deletion on its way."""
+    assert asked({"a": 1}, {"b": 1})[0] == []
+
+
+def test_a_loss_that_stays_is_told_without_those_that_came_later() -> None:
+    reasons, document = asked({"b": 1}, {}, {})
+    assert (reasons, document["lost"]) == ([Reason.WRITE_LOST], ["a"])
+
+
 # --- what the hub's function makes of PostgreSQL's answer ---------------------------------------
 
 
