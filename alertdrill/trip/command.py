@@ -111,7 +111,7 @@ def trip(
     known = assemble.load_original(config).alerts
     if every:
         _refuse_pair(alert, fault, segments)
-        rows = _replayed(config, tuple(pairs_of(drills_of(config))), segments)
+        rows = _replayed(config, tuple(pairs_of(drills_of(config), known)), segments)
         _print(output, None, rows)
         raise typer.Exit(_verdict(None, rows).value)
     if alert is None or fault is None:

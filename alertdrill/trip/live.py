@@ -132,7 +132,7 @@ class _Prober:
         try:
             eventually(calm, timeout_s=longest_s, what="calm before a dose", interval_s=0.2)
         except DeadlineExceeded as error:
-            raise Unmeasured(Reason.STEADY_STATE_LOST, f"{error}: {last}") from error
+            raise Unmeasured(Reason.PRECONDITION_UNMET, f"{error}: {last}") from error
 
     def _give(self, dose: float) -> Reading:
         fault, lasts_s = self.pair.drill.fault, math.inf

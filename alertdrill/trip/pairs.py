@@ -29,10 +29,11 @@ def find_pair(alert: str, fault: str, drills: Sequence[Drill], known: Collection
     return Pair(alert, drill)
 
 
-def pairs_of(drills: Iterable[Drill]) -> Iterator[Pair]:
-    """Every alert of the table with every drill under which it must or may fire."""
+def pairs_of(drills: Iterable[Drill], known: Collection[str]) -> Iterator[Pair]:
+    """Every alert that a rule defines (``known``), with every drill under which it must or may
+    fire. A dead man's switch is no rule: it is told when none is evaluated any more."""
     for drill in drills:
-        for alert in sorted(firing(drill)):
+        for alert in sorted(firing(drill).intersection(known)):
             yield Pair(alert, drill)
 
 

@@ -28,6 +28,7 @@ def test_a_threshold_ten_times_as_high_trips_only_far_above(laboratory: Laborato
     with laboratory.broken_by(higher) as bench, live_probe(pair, axis, bench) as probe:
         found = search(axis, probe, most_probes=2)
         threshold = threshold_of(bench.monitoring.alerts["HighErrorRate"].expr)
+    assert found.broken_off is None
     half, all_of_it = found.readings
     assert (half.dose, half.fired) == (0.5, False)
     assert half.value is not None

@@ -221,6 +221,16 @@ def test_what_proves_nothing_is_no_answer() -> None:
     assert reason_of(World(), **sleeps) is Reason.NOT_ON_THIS_CLOCK
 
 
+def test_a_system_that_is_not_calm_before_a_dose_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    monkeypatch.setattr(live, "STEADY_S", 0.1)
+    monkeypatch.setattr(live.steady, "alert_active", lambda *_: "Other is firing with value 1")
+    assert reason_of(world) is Reason.PRECONDITION_UNMET
+    assert world.injections == 0
+
+
 def test_a_machine_that_is_too_slow_is_asked_again_and_then_not_believed() -> None:
     world = World(late=["no scrape for 3 s"])
     assert reason_of(world) is Reason.MACHINE_TOO_SLOW

@@ -21,7 +21,9 @@ HALF_5XX = "http_status(github)"
 
 
 def replay(root: Path, alert: str, fault: str) -> Replayed:
-    pairs = [p for p in pairs_of(DRILLS) if (p.alert, p.drill.fault.name) == (alert, fault)]
+    pairs = [
+        p for p in pairs_of(DRILLS, {alert}) if (p.alert, p.drill.fault.name) == (alert, fault)
+    ]
     (row,) = replayed(load_config(root), pairs, SEGMENTS, lambda _: None)
     return row
 
