@@ -26,6 +26,7 @@ from fixtures.stack import STACK
 
 ROOT = Path(__file__).parents[2]
 CLIENT = "receiver"
+BROKEN = "injected"  # what `hold` tells
 # What a stack of one's own has, and what a kept one has as well.
 OWN = ("redis", "receiver")
 KEPT = (*OWN, "github", "toxiproxy", "http-faults")
@@ -59,13 +60,14 @@ def on_its_own_stack(images: dict[str, str], run_id: str, seed: int, out: Connec
     out.send("begun")
     with Stack(STACK, OWN, images=images, project_root=ROOT, run_id=run_id) as stack:
         while True:
-            _break(stack, chance.choice(ON_CONTAINERS), chance.uniform(0, 0.5))
+            _break(stack, chance.choice(ON_CONTAINERS), chance.uniform(0, 0.5), out)
 
 
-def _break(stack: Stack, fault: Fault, seconds: float) -> None:
+def _break(stack: Stack, fault: Fault, seconds: float, out: Connection) -> None:
     """As a drill does it."""
 
     def work() -> None:
+        out.send(BROKEN)
         with signals_deferred():
             fault.inject(stack)
         threading.Event().wait(seconds)
@@ -74,6 +76,7 @@ def _break(stack: Stack, fault: Fault, seconds: float) -> None:
         eventually(
             lambda: healed(fault, stack).holds, timeout_s=30, what=f"{fault.name} to be gone"
         )
+        out.send("healed")
 
     undone(work, undo)
 
@@ -85,7 +88,8 @@ def on_a_kept_stack(run_id: str, seed: int, out: Connection) -> None:
     stack = KeptStack(connect(), STACK, run_id)
     out.send("begun")
     while True:
-        hold(chance.choice(EVERYWHERE), stack, chance.uniform(0, 0.5), project=ROOT)
+        fault, seconds = chance.choice(EVERYWHERE), chance.uniform(0, 0.5)
+        hold(fault, stack, seconds, project=ROOT, tell=out.send)
 
 
 UNGUARDED = Pause("redis")
