@@ -16,8 +16,8 @@ from alertdrill.config import load_config
 from chaos.test_drills import DRILLS
 from tests.cli.project import ROOT, copy_project, run
 
-ALERT = "SyncLatencyHigh"
-DRILL = "ai-studio-api-is-slow"
+ALERT = "ReplicationLagHigh"
+DRILL = "the-replica-replays-nothing"
 # Every drill passes at once: what is tested is what the run makes of them.
 CONFTEST = """
 import pytest
@@ -107,11 +107,11 @@ def test_a_reason_that_a_drill_contradicts_is_wrong_usage(project: Path) -> None
     assert done.returncode == 2, done.stdout
     (error,) = verdict["errors"]
     assert f"alertdrill.toml:{line}: " in error
-    assert "http_slow(ai-studio) does: remove `undrilled`" in error, "a drill that was deselected"
+    assert "replaypaused(postgres-replica) does: remove `undrilled`" in error, "a drill that was deselected"
 
 
 def test_an_alert_whose_drill_was_deselected_is_unknown(project: Path) -> None:
-    done, verdict = drilled(project, "chaos", "-k", "not Studio", "-n", "1")
+    done, verdict = drilled(project, "chaos", "-k", "not replica", "-n", "1")
     assert (done.returncode, verdict["verdict"]) == (3, "unknown"), done.stdout
     assert coverage_checks(verdict) == [(ALERT, "unknown", "not_covered")]
     (check,) = verdict["checks"]
@@ -120,7 +120,7 @@ def test_an_alert_whose_drill_was_deselected_is_unknown(project: Path) -> None:
 
 SELECTIONS = {
     "whole": ["chaos"],
-    "expression": ["chaos", "-k", "not Studio"],
+    "expression": ["chaos", "-k", "not replica"],
     "file": ["chaos/test_drills.py"],
     "test": ["chaos/test_drills.py::test_the_monitoring_tells_the_truth"],
     "ignored": ["chaos", "--ignore=chaos/test_more.py"],

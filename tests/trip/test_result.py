@@ -137,7 +137,7 @@ def test_the_shipped_rules_thresholds_are_read() -> None:
         "ApiLatencyHigh": "> 0.2",
         "ReplicationLagHigh": "> 5",
         "ClockSkewed": "> 5",
-        "CardinalityExplosion": "> 2000",
+        "CardinalityExplosion": "> 1000",
         "TargetMissing": "None",
         "UpstreamUnavailable": "> 0.25",
         "APIUnavailable": "None",
