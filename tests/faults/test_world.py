@@ -11,8 +11,8 @@ from alertdrill.faults.world import Sight, World
 SIGHTS = (
     Sight("redis", "state", "running"),
     Sight("redis", "memory limit", "none"),
-    Sight("the proxy redis", "state", "enabled"),
-    Sight("postgres's settings", "max_connections", "100"),
+    Sight("toxiproxy", "the proxy redis", "enabled"),
+    Sight("postgres", "setting max_connections", "100"),
 )
 WHOLE = World(SIGHTS, {})
 
@@ -36,12 +36,12 @@ def test_two_looks_at_the_same_world_differ_in_nothing() -> None:
             "redis: memory limit was none, is 67108864",
         ),
         (
-            seen(Sight("postgres's settings", "work_mem", "64")),
-            "postgres's settings: work_mem was absent, is 64",
+            seen(Sight("postgres", "setting work_mem", "64")),
+            "postgres: setting work_mem was absent, is 64",
         ),
         (
-            seen(without="the proxy redis"),
-            "the proxy redis: state was enabled, is absent",
+            seen(without="toxiproxy"),
+            "toxiproxy: the proxy redis was enabled, is absent",
         ),
         (
             seen(Sight("redis", "state", "paused", wrong="redis is paused")),
