@@ -52,9 +52,11 @@ class World:
         now = {(s.thing, s.attribute): s for s in after.sights}
         then = {(s.thing, s.attribute): s for s in self.sights}
         found = after.wrong
+        # One that is stopped isn't asked for its settings; that it is stopped says it all.
+        mute = set(after.silent) | {s.thing for s in after.sights if s.wrong is not None}
         for thing, attribute in dict.fromkeys((*then, *now)):
             was, is_ = then.get((thing, attribute)), now.get((thing, attribute))
-            if thing in after.silent or (is_ is not None and is_.wrong is not None):
+            if (is_ is None and thing in mute) or (is_ is not None and is_.wrong is not None):
                 continue
             if _value(was) != _value(is_):
                 found.append(f"{thing}: {attribute} was {_value(was)}, is {_value(is_)}")

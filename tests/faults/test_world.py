@@ -59,6 +59,12 @@ def test_what_can_not_be_asked_is_not_known_to_be_whole() -> None:
     assert WHOLE.changes(after) == ["redis can't be looked at"]
 
 
+def test_one_that_is_stopped_is_not_blamed_for_being_silent() -> None:
+    stopped = Sight("postgres", "state", "exited", wrong="postgres is exited")
+    after = World((*seen(without="postgres").sights, stopped), {})
+    assert WHOLE.changes(after) == ["postgres is exited"]
+
+
 def test_what_was_wrong_before_is_still_wrong() -> None:
     limited = seen(Sight("redis", "CPU quota", "5000", wrong="redis has a CPU limit"))
     assert limited.changes(limited) == ["redis has a CPU limit"]
