@@ -29,7 +29,7 @@ PROBES_AT_MOST = 300
 MISSED_BY_CHANCE = 1e-6
 # A fair share strays further from what was asked for once in 15,000 times.
 MOST_SIGMAS = 4.0
-HANGS_AFTER_S = 2.0
+HANGS_AFTER_S = 1.0
 
 
 class HttpFaultProxy:
@@ -333,7 +333,7 @@ class HttpSlow(_Sampled):
 class HttpHang(_Sampled):
     """Requests are held, without an answer, until the client gives up; then they are dropped.
 
-    Healing lets those that are still held go on to the upstream. Proven by: no answer in 2 s.
+    Healing lets those that are still held go on to the upstream. Proven by: no answer in 1 s.
     """
 
     kind = "hang"

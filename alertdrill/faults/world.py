@@ -23,7 +23,10 @@ NO_LIMIT = 2**62
 
 @dataclass(frozen=True)
 class Sight:
-    """One attribute of one thing; ``wrong``: a sentence, if only a fault makes it so."""
+    """One attribute of one thing, as the thing itself says, or the engine of a container.
+
+    ``wrong``: a sentence, if only a fault makes it so.
+    """
 
     thing: str
     attribute: str
@@ -49,9 +52,11 @@ class World:
         now = {(s.thing, s.attribute): s for s in after.sights}
         then = {(s.thing, s.attribute): s for s in self.sights}
         found = after.wrong
+        # One that is stopped isn't asked for its settings; that it is stopped says it all.
+        mute = set(after.silent) | {s.thing for s in after.sights if s.wrong is not None}
         for thing, attribute in dict.fromkeys((*then, *now)):
             was, is_ = then.get((thing, attribute)), now.get((thing, attribute))
-            if thing in after.silent or (is_ is not None and is_.wrong is not None):
+            if (is_ is None and thing in mute) or (is_ is not None and is_.wrong is not None):
                 continue
             if _value(was) != _value(is_):
                 found.append(f"{thing}: {attribute} was {_value(was)}, is {_value(is_)}")
@@ -100,7 +105,7 @@ def survey(stack: Target) -> World:
         seen.append(container)
         sights += _container(component, container)
         if database.is_database(container) and _is_up(container):
-            look(f"{component}'s sessions", partial(_database, service=component))
+            look(component, partial(_database, service=component))
     if seen:
         look("the engine", partial(_noted, seen=seen[0]))
     if PROXY in stack.component_names:
@@ -171,21 +176,23 @@ def _database(stack: Target, service: str) -> Iterator[Sight]:
 
 def _noted(stack: Target, seen: Container) -> Iterator[Sight]:
     for fault in ledger.faults_noted(ledger.client_of(seen), stack.run_id):
-        yield Sight(fault, "note", "there", f"{fault} was injected and isn't undone")
+        yield Sight(
+            "the engine", f"note of {fault}", "there", f"{fault} was injected and isn't undone"
+        )
 
 
 def _proxies(stack: Target) -> Iterator[Sight]:
     for name, proxy in toxiproxy(stack).proxies().items():
-        thing = f"the proxy {name}"
-        is_on = "enabled" if proxy.enabled else "disabled"
-        yield Sight(thing, "state", is_on, None if proxy.enabled else f"{thing} is disabled")
-        yield Sight(thing, "way", f"{proxy.listen} to {proxy.upstream}")
+        which = f"the proxy {name}"
+        state = "enabled" if proxy.enabled else "disabled"
+        wrong = None if proxy.enabled else f"{which} is disabled"
+        yield Sight(PROXY, which, f"{state}, {proxy.listen} to {proxy.upstream}", wrong)
         for toxic, attributes in proxy.toxics.items():
             told = json.dumps(attributes, sort_keys=True)
-            yield Sight(thing, toxic, told, f"{thing} has the toxic {toxic}")
+            yield Sight(PROXY, f"{which}, {toxic}", told, f"{which} has the toxic {toxic}")
 
 
 def _http_faults(stack: Target) -> Iterator[Sight]:
     for fault in http.http_faults(stack).active().values():
         wrong = f"requests to {fault['service']} meet the fault {fault['id']}"
-        yield Sight(f"requests to {fault['service']}", fault["id"], "in force", wrong)
+        yield Sight(http.PROXY, f"fault {fault['id']}", "in force", wrong)

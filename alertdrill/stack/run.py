@@ -134,7 +134,8 @@ class Stack(Reach):
         try:
             self._reaper = Reaper(self._run_id)
             with engine_errors(f"the stack {self._run_id} can't be started"):
-                self._network = self._create_network()
+                with signals_deferred():  # the engine would make it after the removal of all
+                    self._network = self._create_network()
                 self._create_volumes()
                 self._start_all(begun)
             if self._keep:

@@ -26,6 +26,7 @@ from fixtures.stack import STACK
 
 ROOT = Path(__file__).parents[2]
 CLIENT = "receiver"
+LONGEST_S = 1.2
 BROKEN = "injected"  # what `hold` tells
 # What a stack of one's own has, and what a kept one has as well.
 OWN = ("redis", "receiver")
@@ -60,7 +61,7 @@ def on_its_own_stack(images: dict[str, str], run_id: str, seed: int, out: Connec
     out.send("begun")
     with Stack(STACK, OWN, images=images, project_root=ROOT, run_id=run_id) as stack:
         while True:
-            _break(stack, chance.choice(ON_CONTAINERS), chance.uniform(0, 0.5), out)
+            _break(stack, chance.choice(ON_CONTAINERS), chance.uniform(0, LONGEST_S), out)
 
 
 def _break(stack: Stack, fault: Fault, seconds: float, out: Connection) -> None:
@@ -88,7 +89,7 @@ def on_a_kept_stack(run_id: str, seed: int, out: Connection) -> None:
     stack = KeptStack(connect(), STACK, run_id)
     out.send("begun")
     while True:
-        fault, seconds = chance.choice(EVERYWHERE), chance.uniform(0, 0.5)
+        fault, seconds = chance.choice(EVERYWHERE), chance.uniform(0, LONGEST_S)
         hold(fault, stack, seconds, project=ROOT, tell=out.send)
 
 

@@ -224,7 +224,7 @@ def test_a_delay_holds_up_nobody_else_and_healing_ends_it(stack: Stack) -> None:
 def test_what_the_proxy_refuses_is_an_error_that_says_so(stack: Stack) -> None:
     with pytest.raises(FaultError, match=r"gave 422: .*code must be an integer from 400 to 599"):
         HttpStatus("github", 200).inject(stack)
-    with pytest.raises(FaultError, match="service 'gitlab' is not known"):
+    with pytest.raises(FaultError, match="the HTTP fault proxy has no 'gitlab'"):
         HttpStatus("gitlab").inject(stack)
 
 

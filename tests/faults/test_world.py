@@ -11,8 +11,8 @@ from alertdrill.faults.world import Sight, World
 SIGHTS = (
     Sight("redis", "state", "running"),
     Sight("redis", "memory limit", "none"),
-    Sight("the proxy redis", "state", "enabled"),
-    Sight("postgres's settings", "max_connections", "100"),
+    Sight("toxiproxy", "the proxy redis", "enabled"),
+    Sight("postgres", "setting max_connections", "100"),
 )
 WHOLE = World(SIGHTS, {})
 
@@ -36,12 +36,12 @@ def test_two_looks_at_the_same_world_differ_in_nothing() -> None:
             "redis: memory limit was none, is 67108864",
         ),
         (
-            seen(Sight("postgres's settings", "work_mem", "64")),
-            "postgres's settings: work_mem was absent, is 64",
+            seen(Sight("postgres", "setting work_mem", "64")),
+            "postgres: setting work_mem was absent, is 64",
         ),
         (
-            seen(without="the proxy redis"),
-            "the proxy redis: state was enabled, is absent",
+            seen(without="toxiproxy"),
+            "toxiproxy: the proxy redis was enabled, is absent",
         ),
         (
             seen(Sight("redis", "state", "paused", wrong="redis is paused")),
@@ -57,6 +57,12 @@ def test_a_difference_is_one_sentence(after: World, said: str) -> None:
 def test_what_can_not_be_asked_is_not_known_to_be_whole() -> None:
     after = replace(seen(without="redis"), silent={"redis": "redis can't be looked at"})
     assert WHOLE.changes(after) == ["redis can't be looked at"]
+
+
+def test_one_that_is_stopped_is_not_blamed_for_being_silent() -> None:
+    stopped = Sight("postgres", "state", "exited", wrong="postgres is exited")
+    after = World((*seen(without="postgres").sights, stopped), {})
+    assert WHOLE.changes(after) == ["postgres is exited"]
 
 
 def test_what_was_wrong_before_is_still_wrong() -> None:
