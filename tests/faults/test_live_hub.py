@@ -38,6 +38,22 @@ threading.Event().wait(0.5)
 print(time.monotonic() - begun, time.monotonic())
 """
 
+# How long half a second on a condition variable takes, as Python waits for its global lock.
+_WAITS_AS_FOR_THE_GLOBAL_LOCK = """
+import ctypes, time
+c = ctypes.CDLL(None)
+attributes, condition, mutex = (ctypes.create_string_buffer(64) for _ in range(3))
+c.pthread_condattr_init(attributes)
+c.pthread_condattr_setclock(attributes, time.CLOCK_MONOTONIC)
+c.pthread_cond_init(condition, attributes)
+c.pthread_mutex_init(mutex, None)
+c.pthread_mutex_lock(mutex)
+begun = time.monotonic()
+until = divmod(time.monotonic_ns() + 500_000_000, 1_000_000_000)
+c.pthread_cond_timedwait(condition, mutex, (ctypes.c_long * 2)(*until))
+print(time.monotonic() - begun)
+"""
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
@@ -159,6 +175,8 @@ def test_a_wrong_clock_is_told_and_timeouts_stay_right(stack: Stack, seconds: in
         waited, here = (float(n) for n in stack.exec("hub", ["python", "-c", _WAITS])[1].split())
         _, there = (float(n) for n in stack.exec("receiver", ["python", "-c", _WAITS])[1].split())
         assert 0.45 < waited < 2
+        turn = stack.exec("hub", ["python", "-c", _WAITS_AS_FOR_THE_GLOBAL_LOCK])[1]
+        assert float(turn) > 0.004, "threads take the lock from one another without end"
         assert abs(there - here) < 10, "one clock for the whole machine"
         assert sync_s(stack) < 3
 
