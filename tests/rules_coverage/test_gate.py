@@ -107,7 +107,9 @@ def test_a_reason_that_a_drill_contradicts_is_wrong_usage(project: Path) -> None
     assert done.returncode == 2, done.stdout
     (error,) = verdict["errors"]
     assert f"alertdrill.toml:{line}: " in error
-    assert "replaypaused(postgres-replica) does: remove `undrilled`" in error, "a drill that was deselected"
+    assert "replaypaused(postgres-replica) does: remove `undrilled`" in error, (
+        "a drill that was deselected"
+    )
 
 
 def test_an_alert_whose_drill_was_deselected_is_unknown(project: Path) -> None:

@@ -131,7 +131,10 @@ def within(alert: str, edit: Callable[[str], str]) -> Callable[[str], str]:
         pytest.param(
             "HighErrorRate",
             edited("for: 5m", "for: 30s"),
-            {(POSTGRES, True, Reason.UNEXPECTED_ALERT.value)},
+            {
+                (GITHUB, True, Reason.UNEXPECTED_ALERT.value),
+                (POSTGRES, True, Reason.UNEXPECTED_ALERT.value),
+            },
             id="half a minute is enough",
         ),
     ],
