@@ -304,7 +304,7 @@ class _Experiment:
             nonlocal met
             now = time.monotonic()
             since = now - self._injected_at
-            if not met and since >= TRAFFIC_S:
+            if not met and since >= TRAFFIC_S + self.drill.operation_s:
                 met = self._met(load, before, now) > 0
                 if not met:
                     raise _Ended(

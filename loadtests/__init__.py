@@ -7,7 +7,7 @@ from alertdrill.load.plan import Load
 LOCUSTFILE = "loadtests/hub.py"
 
 
-def sync_and_api(sync_rps: float = 4.0, api_rps: float = 20.0) -> Load:
+def sync_and_api(sync_rps: float = 4.0, api_rps: float = 15.0) -> Load:
     """Synchronisations and item requests side by side, in requests per second."""
     return Load(
         LOCUSTFILE,

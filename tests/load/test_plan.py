@@ -55,5 +55,5 @@ def test_a_wrong_load_is_refused(changed: dict[str, Any], words: str) -> None:
 
 
 def test_the_hubs_loads_have_the_planned_rates() -> None:
-    assert loadtests.sync_and_api().rates == {"SyncUser": 4.0, "ApiUser": 20.0}
+    assert loadtests.sync_and_api().rates == {"SyncUser": 4.0, "ApiUser": 15.0}
     assert loadtests.api_only(200.0).rates == {"ApiUser": 200.0}
