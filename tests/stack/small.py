@@ -32,6 +32,8 @@ def small_stack(*more: Component, **options: Any) -> Stack:
         components=STACK.components + more,
         profiles={},
         secrets=STACK.secrets,
+        durations=STACK.durations,
+        volumes=STACK.volumes,
     )
     names = (*NAMES, *(component.name for component in more))
     images = {c.image for c in spec.components if c.name in names}
