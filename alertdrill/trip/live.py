@@ -89,6 +89,7 @@ class _Prober:
     load: LoadSession
     threshold: Threshold | None
     count: int = 0
+    told: str = ""
 
     def probe(self, dose: float) -> Reading:
         """Give ``dose`` until the alert fires or surely won't, and heal; repeated where the
@@ -319,4 +320,7 @@ class _Prober:
         return self._settled_s + self.bench.monitoring.alerts[self.pair.alert].for_s
 
     def _tell(self, dose: float, what: str) -> None:
-        self.bench.tell(f"dose {self.count}, {self.axis.words(dose)}: {what}")
+        news = f"dose {self.count}, {self.axis.words(dose)}: {what}"
+        if news != self.told:
+            self.told = news
+            self.bench.tell(news)
