@@ -306,7 +306,7 @@ DEFECTS = [
         (
             replaced(
                 "prometheus.yml",
-                "  - job_name: node\n    scrape_interval: 30s\n    static_configs:\n"
+                "  - job_name: node\n    static_configs:\n"
                 "      - targets: ['node-exporter:9100']\n",
                 "",
             ),
