@@ -303,7 +303,8 @@ DRILLS = [
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
         health="unreachable",
-        clients=HARMED,
+        # It answers until its memory is eaten.
+        clients=dict.fromkeys(HARMED, Failing(at_least=0.5)),
     ),
     Drill(
         "the hub is cut off from all that it needs",
