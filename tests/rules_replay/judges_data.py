@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from alertdrill.rules.model import load_rules
 from alertdrill.rules.replay.model import History, Kind, LabelSet, Segment, Stretch, Values
@@ -86,6 +87,24 @@ def kinds(of: Mapping[LabelSet, Values]) -> dict[str, Kind]:
     return {
         name: Kind.COUNTER if name.endswith(("_total", "_bucket")) else Kind.GAUGE for name in names
     }
+
+
+# The alerts that the histories here have series for.
+SPOKEN_OF = {
+    *("HighErrorRate", "SyncLatencyHigh", "UpstreamUnavailable"),
+    *("DatabaseConnectionPoolExhausted", "APIUnavailable", "NoSuccessfulSyncs"),
+}
+
+
+def spoken_of(folder: Path) -> Path:
+    """The shipped rules without those that nothing is recorded for, written below ``folder``."""
+    yaml = YAML()
+    rules = yaml.load(ROOT / "monitoring" / "alerts.yml")
+    for group in rules["groups"]:
+        group["rules"] = [rule for rule in group["rules"] if rule["alert"] in SPOKEN_OF]
+    path = folder / "spoken-of.yml"
+    yaml.dump(rules, path)
+    return path
 
 
 def rule_set(path: Path = ROOT / "monitoring" / "alerts.yml", interval_s: float = 15.0) -> RuleSet:

@@ -592,4 +592,4 @@ def test_only_like_is_compared_with_like(document, replayed):
 def test_the_shipped_rules_can_be_judged_but_those_that_the_table_names():
     rules = rule_set()
     accepted = load_unjudged(ROOT / "rules" / "expect.yml", rules.alerts)
-    assert {r.name for r, _ in rules.rules if unjudged(rules, r)} == accepted.keys()
+    assert {r.name for r, _ in rules.rules if unjudged(rules, r)} <= accepted.keys()

@@ -43,6 +43,7 @@ from tests.rules_replay.judges_data import (
     labels,
     rule_set,
     segments,
+    spoken_of,
 )
 
 pytestmark = pytest.mark.docker
@@ -81,8 +82,8 @@ def promtool(programs) -> Iterator[Promtool]:
 
 # A judge has a server of its own: two would write into each other's time.
 @pytest.fixture(scope="module")
-def shipped(programs) -> Iterator[tuple[RuleSet, Judge]]:
-    rules = rule_set(interval_s=30.0)
+def shipped(programs, tmp_path_factory) -> Iterator[tuple[RuleSet, Judge]]:
+    rules = rule_set(spoken_of(tmp_path_factory.mktemp("rules")), interval_s=30.0)
     with Prometheus(programs.prometheus, evaluation_interval_s=30.0) as own:
         yield rules, Judge(own, rules)
 
@@ -399,10 +400,12 @@ def expectation(fault: str, **changes: object) -> Expectation:
 
 
 @pytest.fixture(scope="module")
-def answered(programs, recorded):
+def answered(programs, recorded, tmp_path_factory):
+    shipped = rule_set(spoken_of(tmp_path_factory.mktemp("rules")), interval_s=30.0)
+
     def run(*table: Expectation, rules: RuleSet | None = None, trips: bool = False):
         found = virtual_verdicts(
-            rules or rule_set(interval_s=30.0),
+            rules or shipped,
             recorded,
             table,
             prometheus=programs.prometheus,
@@ -564,8 +567,15 @@ def run(programs, recorded, tmp_path, monkeypatch):
 
     def call(table: str, *arguments: str):
         (tmp_path / "expect.yml").write_text(table)
-        rules = str(ROOT / "monitoring" / "alerts.yml")
-        words = [rules, "--segments", "segments", "--expect", "expect.yml", "--history", "1h"]
+        words = [
+            str(spoken_of(tmp_path)),
+            "--segments",
+            "segments",
+            "--expect",
+            "expect.yml",
+            "--history",
+            "1h",
+        ]
         return CliRunner().invoke(app, [*words, *arguments])
 
     return call
