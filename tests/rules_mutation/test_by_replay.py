@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -283,7 +284,11 @@ def test_the_command_judges_by_tests_by_replays_and_by_both(
 
 
 @pytest.mark.docker
-def test_a_broken_test_file_is_said_and_stops_no_other(write, monkeypatch, tmp_path, capsys):
+@pytest.mark.docker
+def test_a_broken_test_file_is_said_and_stops_no_other(
+    write, monkeypatch, tmp_path, capsys, promtool
+):
+    monkeypatch.setenv("PATH", f"{promtool.parent}{os.pathsep}{os.environ['PATH']}")
     rules = write("rules.yml", DOWN)
     write("down.test.yml", TEST)
     write("broken.test.yml", "rule_files: [rules.yml\ntests: []\n")
