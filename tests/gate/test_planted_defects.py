@@ -434,7 +434,7 @@ def test_a_fault_that_went_away_before_it_was_healed_is_unknown(laboratory: Labo
 
 
 def test_a_fault_that_no_traffic_met_is_unknown(laboratory: Laboratory) -> None:
-    idle = replace(HALF_5XX, load=api_only(10))
+    idle = replace(HALF_5XX, load=api_only(10), clients={}, logs=None)
     result = run_one(idle, laboratory.bench)
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.NO_TRAFFIC)
 
