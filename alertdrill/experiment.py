@@ -488,6 +488,7 @@ class _Experiment:
             ),
             broken_promises=promises,
             unsound=self.bench.unsound.get(alert),
+            may_inhibit=self.drill.may_fire if role is Role.MAY_FIRE else frozenset(),
             control=self.is_control,
         )
 

@@ -45,6 +45,7 @@ class AlertCase:
                    rule reads what its own firing changes
     ``routed``     the receivers to which the loaded Alertmanager configuration sends it
     ``broken_promises``, ``unsound``  see ``Bench``
+    ``may_inhibit``  alerts that may hold this one back: for collateral, other collateral
     ``settled_s``  how long after injection a window is full of the fault's data: what the
                    expression says then it goes on saying. Firing must hold, and silence be
                    watched, until then
@@ -63,6 +64,7 @@ class AlertCase:
     routed: tuple[str, ...] = ()
     broken_promises: Sequence[str] = ()
     unsound: str | None = None
+    may_inhibit: frozenset[str] = frozenset()
     control: bool = False
 
     # --- under the fault -------------------------------------------------------------------
@@ -138,7 +140,8 @@ class AlertCase:
         findings = []
         suppression = self.watch.suppression(self.alert, self.injected)
         # What is healed by a restart is away for a moment, and may then hold others back.
-        if suppression is not None and (healing is None or suppression.at < healing):
+        in_time = suppression is not None and (healing is None or suppression.at < healing)
+        if suppression is not None and in_time and not self.may_inhibit.issuperset(suppression.by):
             findings.append(
                 Finding(
                     Reason.UNEXPECTED_INHIBITION,
