@@ -23,6 +23,13 @@ LOG_LINES_SHOWN = 30
 EXEC_TIMEOUT_S = 20
 TIMED_OUT = 124
 
+# On a busy machine the engine sometimes loses what a command printed, and says exit 0 all the same
+# (docker-py 2042). A mark behind the output tells whether it came through; where it didn't, the
+# command is run again.
+OUTPUT_ENDS = "\x04"  # END OF TRANSMISSION
+_THEN_SAYS_SO = '"$@" && printf "\\004"'
+EXEC_ATTEMPTS = 5
+
 
 class Reach(ABC):
     """What faults, signals and readiness probes ask of a stack, answered by the engine.
@@ -88,17 +95,27 @@ class Reach(ABC):
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
         """Exit code and output (both streams) of ``argv`` in the container.
 
-        Raises StackError when it can't be run or takes longer than ``EXEC_TIMEOUT_S``.
+        ``argv`` may run more than once, see ``OUTPUT_ENDS``. Raises StackError when it can't be
+        run, takes longer than ``EXEC_TIMEOUT_S``, or its output is lost each time.
         """
         # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
-        bounded = ["timeout", str(EXEC_TIMEOUT_S), *argv]
-        with engine_errors(f"{component} can't run {argv[0]}"):
-            result = self.container(component).exec_run(bounded)
-        if result.exit_code is None or not isinstance(result.output, bytes):
-            raise StackError(f"{component} gave no exit code for {argv[0]}")
-        if result.exit_code == TIMED_OUT:
-            raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
-        return result.exit_code, result.output.decode(errors="replace")
+        bounded = ["timeout", str(EXEC_TIMEOUT_S), "sh", "-c", _THEN_SAYS_SO, "exec", *argv]
+        for _ in range(EXEC_ATTEMPTS):
+            with engine_errors(f"{component} can't run {argv[0]}"):
+                result = self.container(component).exec_run(bounded)
+            if result.exit_code is None or not isinstance(result.output, bytes):
+                raise StackError(f"{component} gave no exit code for {argv[0]}")
+            if result.exit_code == TIMED_OUT:
+                raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
+            output = result.output.decode(errors="replace")
+            if result.exit_code != 0:
+                return result.exit_code, output
+            if OUTPUT_ENDS in output:  # not always last: the error stream has a pipe of its own
+                return 0, output.replace(OUTPUT_ENDS, "", 1)
+        raise StackError(
+            f"{component}: {argv[0]} succeeded {EXEC_ATTEMPTS} times, but the engine lost its "
+            f"output: {output[-200:]!r}"
+        )
 
     def files(self, component: str) -> Mapping[str, str]:
         """Container path -> project path of every file that was copied into ``component``."""
