@@ -40,6 +40,7 @@ from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
 from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV, clock_of
 from alertdrill.lifeline import die_with_parent
+from alertdrill.niceness import give_way
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
@@ -117,9 +118,8 @@ def pytest_configure(config: pytest.Config) -> None:
     by_gate = os.environ.get(GATE_PID_ENV) == str(os.getppid())
     if worker or by_gate:
         die_with_parent()
-        # When the processor is short, the system under test goes first: a scrape that times out
-        # because of its own tests would look like a fault. What is late here has its margin.
-        os.nice(NICENESS)
+        # What is late here has its margin. A session of its own has only the gate's pytest.
+        give_way(NICENESS, session=by_gate)
         # A parent in the background may have left it ignored, and the gate sends it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config.stash[SESSION]))

@@ -39,6 +39,7 @@ from alertdrill.load.window import (
     Window,
     judge,
 )
+from alertdrill.niceness import give_way
 from alertdrill.wait import eventually
 
 NICENESS = 5
@@ -127,10 +128,8 @@ class LoadSession:
                     # Ctrl-C is for the runner: the load goes on until the fault is healed.
                     start_new_session=True,
                 )
-            # When the processor is short, the system under load goes first: a starved scrape
-            # would look like a fault. A late load is seen by ``validity``.
-            inherited = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, max(inherited, NICENESS))
+            # A late load is seen by ``validity``.
+            give_way(NICENESS, self._process.pid, session=True)
         except OSError as error:
             os.close(source)
             raise LoadError(f"Locust could not be started: {error}") from error

@@ -27,6 +27,8 @@ from fixtures.stack import STACK
 ROOT = Path(__file__).parents[2]
 CLIENT = "receiver"
 LONGEST_S = 1.2
+# What they say on the way.
+BEGUN, UP = "begun", "up"
 BROKEN = "injected"  # what `hold` tells
 # What a stack of one's own has, and what a kept one has as well.
 OWN = ("redis", "receiver")
@@ -58,8 +60,9 @@ def on_its_own_stack(images: dict[str, str], run_id: str, seed: int, out: Connec
     """Start a stack, break and heal it again and again, and remove it when interrupted."""
     _can_be_interrupted()
     chance = random.Random(seed)
-    out.send("begun")
+    out.send(BEGUN)
     with Stack(STACK, OWN, images=images, project_root=ROOT, run_id=run_id) as stack:
+        out.send(UP)
         while True:
             _break(stack, chance.choice(ON_CONTAINERS), chance.uniform(0, LONGEST_S), out)
 
@@ -87,7 +90,7 @@ def on_a_kept_stack(run_id: str, seed: int, out: Connection) -> None:
     _can_be_interrupted()
     chance = random.Random(seed)
     stack = KeptStack(connect(), STACK, run_id)
-    out.send("begun")
+    out.send(BEGUN)
     while True:
         fault, seconds = chance.choice(EVERYWHERE), chance.uniform(0, LONGEST_S)
         hold(fault, stack, seconds, project=ROOT, tell=out.send)
@@ -100,7 +103,7 @@ def on_a_kept_stack_unguarded(run_id: str, seed: int, out: Connection) -> None:
     """A planted defect: breaks it, and nobody else knows."""
     stack = KeptStack(connect(), STACK, run_id)
     UNGUARDED.inject(stack)
-    out.send("begun")
+    out.send(BEGUN)
     threading.Event().wait(20)
 
 
