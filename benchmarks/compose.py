@@ -141,6 +141,18 @@ class ComposeProject:
             "version": "2.4",
             "services": {c.name: self._service(c) for c in self._components.values()},
             "networks": {"default": {"labels": labels}},
+            "volumes": {
+                name: {
+                    "labels": labels,
+                    "driver": "local",
+                    "driver_opts": {
+                        "type": "tmpfs",
+                        "device": "tmpfs",
+                        "o": f"size={self._setting.spec.volumes[name]},mode=1777",
+                    },
+                }
+                for name in {v for c in self._components.values() for v in c.volumes.values()}
+            },
         }
 
     def _service(self, component: Component) -> dict[str, Any]:
@@ -159,7 +171,8 @@ class ComposeProject:
             "volumes": [
                 f"{self._setting.source(source)}:{path}:ro"
                 for path, source in component.files.items()
-            ],
+            ]
+            + [f"{volume}:{path}" for path, volume in component.volumes.items()],
             "tmpfs": [f"{path}:size={size}" for path, size in component.tmpfs.items()],
             "depends_on": list(component.depends_on),
             "extra_hosts": [f"{name}:{ip}" for name, ip in component.extra_hosts.items()],
