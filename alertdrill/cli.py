@@ -142,9 +142,15 @@ def gate(
     last_failed: Annotated[
         bool, typer.Option("--last-failed", "--lf", help="Only drills that did not pass last time.")
     ] = False,
+    nightly: Annotated[
+        bool, typer.Option("--nightly", help="Also the drills that are for the night.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the drills and exit with the verdict. Further options go to pytest as they are."""
+    """Run the drills and exit with the verdict. Further options go to pytest as they are.
+
+    Drills for the night run with --nightly, or when -k or --last-failed selects them.
+    """
     # What is wrong is found before anything starts.
     given = clock_of(clock) if clock is not None else None
     config = _project()
@@ -153,10 +159,11 @@ def gate(
     selection = [
         *(("-k", select) if select is not None else ()),
         *(("--last-failed",) if last_failed else ()),
+        *(("--nightly",) if nightly else ()),
         *context.args,
     ]
     progress = Progress()
-    if selection:
+    if selection and selection != ["--nightly"]:
         refuse_empty_selection(config, selection)
     ensure_engine(progress, config.root / assemble.CACHE)
     components = assemble.profile_components(spec, config.gate.profile)

@@ -46,6 +46,8 @@ class Drill:
                      for faults that come and go
     ``operation_s``  how long the slowed operation lasts, in real seconds: a histogram shows it
                      only when it ends, so this is added to every deadline
+    ``nightly``      for the probe of every night: it takes time and breaks what a gate's drill
+                     breaks as well, in another way
     """
 
     title: str
@@ -64,6 +66,7 @@ class Drill:
     blames: Span | None = None
     notifications_at_most: int | None = None
     operation_s: float = 0.0
+    nightly: bool = False
     declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
 
     def __post_init__(self) -> None:

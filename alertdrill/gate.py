@@ -32,8 +32,12 @@ LOG_LINES_SHOWN = 30
 # In a log without a terminal, how often a stack says what its drill is at.
 DRILL_LINES_EVERY_S = 10.0
 SELECTION_TIMEOUT_S = 120.0
-# pytest remembers there what failed last.
-PYTEST_OPTIONS = ("-p", "no:locust", "-o", "cache_dir=.cache/pytest", "-q")
+# Plugins that drills have no use for, each as slow to import as all of alertdrill; and where
+# pytest remembers what failed last.
+PYTEST_OPTIONS = (
+    *("-p", "no:locust", "-p", "no:hypothesispytest"),
+    *("-o", "cache_dir=.cache/pytest", "-q"),
+)
 PYTEST_USAGE_ERROR = 4
 PYTEST_NOTHING_SELECTED = 5
 
@@ -58,7 +62,7 @@ def refuse_empty_selection(config: Config, arguments: Sequence[str]) -> None:
             last = output.strip().splitlines()[-1].removeprefix("ERROR: ")
             raise UsageError(f"`{words}` is nothing that pytest understands: {last}")
         if code == PYTEST_NOTHING_SELECTED:
-            _, _, titles = _collect(config, (), RunFolder(Path(scratch, "all")))
+            _, _, titles = _collect(config, ("--nightly",), RunFolder(Path(scratch, "all")))
             raise UsageError(
                 f"`{words}` selects no drill; there are: {', '.join(titles) or 'none'}"
             )

@@ -70,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="real, or what every duration of the monitoring is divided by [alertdrill.toml]",
     )
     group.addoption("--seed", type=int, help="seed of faults and load [alertdrill.toml]")
+    group.addoption(
+        "--nightly",
+        action="store_true",
+        help="also the drills for the night, which otherwise run only when they are named",
+    )
     group.addoption("--profile", help="the components to start [alertdrill.toml]")
 
 
@@ -84,6 +89,7 @@ class _Session:
     folder: RunFolder
     users_of_stacks: int = 0
     left_out: list[Drill] = field(default_factory=list)
+    for_the_night: list[Drill] = field(default_factory=list)
     skipped_modules: bool = False
     failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
@@ -151,8 +157,8 @@ class _LeftOut:
         self._session = session
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        for item in items:
-            self._session.left_out.extend(_drills_of(item))
+        drills = [drill for item in items for drill in _drills_of(item)]
+        self._session.left_out += [d for d in drills if d not in self._session.for_the_night]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._session.skipped_modules |= report.skipped
@@ -170,6 +176,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
+    if session is not None and not _names_drills(config):
+        _leave_for_the_night(config, session, items)
     if session is not None and session.worker:
         durations = Durations.of(session.config.root)
         items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in _drills_of(item)))
@@ -194,7 +202,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.config.refuse_unknown_alerts(rules)
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons(
-            (drill.fault.name, drill.fires) for drill in (*drills, *session.left_out)
+            (drill.fault.name, drill.fires)
+            for drill in (*drills, *session.left_out, *session.for_the_night)
         )
         for drill in drills:
             refuse_unknown_alerts(drill, known)
@@ -205,10 +214,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.table_error = error
 
 
+def _names_drills(config: pytest.Config) -> bool:
+    """Whether the command line says which drills it wants, or wants all of them."""
+    named = any("::" in argument for argument in config.args)
+    asked = ("nightly", "keyword", "markexpr", "lf")
+    return named or any(config.getoption(option, default=None) for option in asked)
+
+
+def _leave_for_the_night(
+    config: pytest.Config, session: _Session, items: list[pytest.Item]
+) -> None:
+    nightly = [item for item in items if any(drill.nightly for drill in _drills_of(item))]
+    session.for_the_night = [drill for item in nightly for drill in _drills_of(item)]
+    if nightly:
+        items[:] = [item for item in items if item not in nightly]
+        config.hook.pytest_deselected(items=nightly)
+
+
 def _table(config: pytest.Config, session: _Session, drills: list[Drill]) -> DrillTable:
     nothing_left_out = not session.left_out and not session.skipped_modules
+    every = (*drills, *session.left_out, *session.for_the_night)
     return DrillTable(
-        fires={drill.id: drill.fires for drill in (*drills, *session.left_out)},
+        fires={drill.id: drill.fires for drill in every},
         whole=nothing_left_out and _looks_everywhere(config, session.config),
     )
 
@@ -267,7 +294,7 @@ def find_drills(config: Config) -> tuple[Drill, ...]:
     """
     collected = _Collected()
     folders = [str(config.path(path)) for path in config.gate.drills]
-    options = ["-p", "no:locust", "-p", "no:cacheprovider", "--collect-only", "-q"]
+    options = ["-p", "no:locust", "-p", "no:cacheprovider", "--collect-only", "-q", "--nightly"]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         pytest.main([*folders, *options, "--rootdir", str(config.root)], plugins=[collected])

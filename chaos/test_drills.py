@@ -74,6 +74,7 @@ DRILLS = [
         clients=HARMED,
         logs=SYNC_FAILED,
         blames=Span("hub", "db.*"),
+        nightly=True,
     ),
     Drill(
         "PostgreSQL falls silent",
@@ -121,6 +122,7 @@ DRILLS = [
         blames=Span("hub", "db.*"),
         # Connects to an address that is gone hang.
         operation_s=5.0,
+        nightly=True,
     ),
     Drill(
         "PostgreSQL is paused",
@@ -134,6 +136,7 @@ DRILLS = [
         stays_quiet={"APIUnavailable"},
         health={"database": False},
         clients=HARMED,
+        nightly=True,
     ),
     Drill(
         "a long lock on the items",
@@ -184,6 +187,7 @@ DRILLS = [
         health={"github_api": False},
         clients=ONLY_SYNCS_HARMED,
         logs=SYNC_FAILED,
+        nightly=True,
     ),
     Drill(
         "GitHub API answers 5xx to half the requests",
@@ -208,6 +212,7 @@ DRILLS = [
         health={"github_api": None},
         clients=SOME_SYNCS_HARMED,
         logs=SYNC_FAILED,
+        nightly=True,
     ),
     Drill(
         "GitHub API fails twice, and retries get through",
@@ -226,6 +231,7 @@ DRILLS = [
         health={"github_api": None},
         clients=SOME_SYNCS_HARMED,
         logs=SYNC_FAILED,
+        nightly=True,
     ),
     Drill(
         "GitHub API hangs",
@@ -238,6 +244,7 @@ DRILLS = [
         clients=ONLY_SYNCS_HARMED,
         logs=SYNC_FAILED,
         operation_s=10.0,
+        nightly=True,
     ),
     Drill(
         "AI Studio API is slow",
@@ -257,6 +264,7 @@ DRILLS = [
         health={},
         clients=UNHARMED,
         operation_s=2.0,
+        nightly=True,
     ),
     Drill(
         "AI Studio API answers with broken JSON",
@@ -277,6 +285,7 @@ DRILLS = [
         health={"ai_studio_api": None},
         clients=ONLY_SYNCS_HARMED,
         logs=SYNC_FAILED,
+        nightly=True,
     ),
     # --- the hub ---
     Drill(
@@ -295,6 +304,7 @@ DRILLS = [
         fires={"APIUnavailable"},
         inhibited={"NoSuccessfulSyncs"},
         health="unreachable",
+        nightly=True,
     ),
     Drill(
         "the hub runs out of memory",
@@ -319,6 +329,7 @@ DRILLS = [
         health=dict.fromkeys(("database", "redis", "github_api", "ai_studio_api"), False),
         clients=HARMED,
         operation_s=10.0,
+        nightly=True,
     ),
     Drill(
         "the hub's log folder is full",
@@ -356,6 +367,7 @@ DRILLS = [
         fires={"SyncLatencyHigh"},
         may_fire=DEPLOYING,
         operation_s=BOOT_S + 7.0,
+        nightly=True,
     ),
     Drill(
         "a release that answers wrongly",
@@ -363,6 +375,7 @@ DRILLS = [
         load=sync_and_api(),
         may_fire=DEPLOYING,
         operation_s=BOOT_S,
+        nightly=True,
     ),
     Drill(
         "a release that renames a metric",
