@@ -336,8 +336,6 @@ class _Experiment:
             )
         for case in self.cases:
             self.findings += case.findings_under_fault(now)
-        if self.drill.spares_users:
-            self._judge_spared(load)
         # A fault that went away by itself proved nothing while it was gone.
         evidence = self.drill.fault.is_effective(self.bench.stack)
         if not evidence.holds:
@@ -533,16 +531,6 @@ class _Experiment:
                         f"{name} grew by {value - before.get(name, 0.0):.0f} under the fault",
                     )
                 )
-
-    def _judge_spared(self, load: LoadSession) -> None:
-        suffered = steady.unsteady(self.drill, load, self._injected_at)
-        if suffered is not None:
-            self.findings.append(
-                Finding(
-                    Reason.STEADY_STATE_LOST,
-                    f"{self.drill.fault.name} should spare the users, but the load sees {suffered}",
-                )
-            )
 
     def _record(self) -> None:
         """Leave both stretches of the drill to be replayed, where Prometheus saw them."""

@@ -49,7 +49,7 @@ def faults(
             print(json.dumps(document(entries), indent=2, ensure_ascii=False))
         case Format.MARKDOWN:
             config = load_config(find_root(Path.cwd()))
-            print(markdown(entries, drills_of(config), assemble.runbooks(config)))
+            print(markdown(entries, drills_of(config), assemble.runbooks(config), config.slis))
         case Format.TABLE:
             console = Console()
             wide = console if console.is_terminal else Console(width=160)

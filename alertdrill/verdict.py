@@ -53,6 +53,7 @@ class Reason(StrEnum):
     CLIENTS_HARMED = "clients_harmed"
     CLIENTS_UNHARMED = "clients_unharmed"
     METRICS_DISAGREE = "metrics_disagree"
+    BUDGET_CHARGED = "budget_charged"
     WRITE_LOST = "write_lost"
     WRITE_TWICE = "write_twice"
     LOG_MISSING = "log_missing"

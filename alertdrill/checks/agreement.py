@@ -62,6 +62,18 @@ class Comparison:
             if not bounds.hold(counted)
         ]
 
+    def charged(self) -> Finding | None:
+        """Whether the service level objective is charged with more than its budget allows."""
+        allowed = (1 - self.sli.objective) * self.counted_total
+        if self.counted_bad <= allowed:
+            return None
+        return Finding(
+            Reason.BUDGET_CHARGED,
+            f"{self.sli.name}: {self.counted_bad:.0f} of {self.counted_total:.0f} requests were "
+            f"counted as failed, and the objective allows {allowed:.1f}: users are charged with "
+            "a fault that should spare them",
+        )
+
 
 class Agreement(Check):
     """The system's own counters over the whole drill, and what the fault costs of the budget."""
@@ -97,6 +109,8 @@ class Agreement(Check):
             compared = compare(sli, requests, grown, patience_s)
             self._compared.append(compared)
             findings += compared.findings()
+            charged = compared.charged() if view.spares_users else None
+            findings += [charged] if charged is not None else []
         return findings
 
     def document(self) -> dict[str, Any]:

@@ -30,6 +30,11 @@ class View:
     def is_control(self) -> bool:
         return isinstance(self.drill.fault, Nothing)
 
+    @property
+    def spares_users(self) -> bool:
+        """Whether no request may fail: the fault is of the monitoring alone, or there is none."""
+        return self.is_control or self.drill.spares_users
+
 
 class Check(ABC):
     """One subject of a drill beside its alerts; an instance serves one drill.

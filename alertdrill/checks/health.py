@@ -27,7 +27,7 @@ class Health(Check):
         self._seen: dict[str, str] = {}
 
     def under_fault(self, view: View) -> list[Finding]:
-        nothing_broken = view.is_control or view.drill.spares_users
+        nothing_broken = view.spares_users
         expected = {} if nothing_broken else view.drill.health
         return [] if expected is None else self._ask(view, expected, "under the fault")
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
+from alertdrill.config import Sli
 from alertdrill.drill import Drill
 from alertdrill.faults.catalogue import Entry
+from alertdrill.faults.nothing import Nothing
 
 HEAD = """# Faults
 
@@ -22,11 +24,12 @@ Made by `make docs` out of the code; a test fails when the two differ.
 
 @dataclass(frozen=True)
 class Row:
-    """One drill, its fault's entry in the catalogue, and the runbooks of all alerts."""
+    """One drill, its fault's entry in the catalogue, the runbooks of all alerts, and the SLIs."""
 
     drill: Drill
     entry: Entry
     runbook_urls: Mapping[str, str]
+    slis: Sequence[Sli]
 
     @property
     def runbooks(self) -> Iterable[str]:
@@ -37,6 +40,7 @@ class Row:
 # The columns of the table of drills, in their order.
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "drill": lambda row: row.drill.title,
+    "runs": lambda row: "by night" if row.drill.nightly else "in each gate",
     "fault": lambda row: f"`{row.drill.fault.name}`",
     "what it breaks": lambda row: _code(row.entry.breaks),
     "must fire": lambda row: _names(row.drill.fires),
@@ -47,6 +51,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "clients' failures": lambda row: (
         "; ".join(f"{u} {f}" for u, f in row.drill.clients.items()) or "–"
     ),
+    "SLO cost": lambda row: _cost(row.drill, row.slis),
     "log line": lambda row: str(row.drill.logs or "–"),
     "traces blame": lambda row: str(row.drill.blames or "–"),
     "runbook": lambda row: ", ".join(row.runbooks) or "–",
@@ -64,11 +69,29 @@ def _health(drill: Drill) -> str:
             return ", ".join(f"{name} {words[well]}" for name, well in checks.items()) or "all well"
 
 
-def markdown(entries: Sequence[Entry], drills: Sequence[Drill], runbooks: Mapping[str, str]) -> str:
+def _cost(drill: Drill, slis: Iterable[Sli]) -> str:
+    """Burn rates, as the SRE workbook defines them, that follow from how many requests fail."""
+    if drill.spares_users or isinstance(drill.fault, Nothing):
+        return "within budget"
+    burns = [
+        f"{sli.name} {failing.at_least / (1 - sli.objective):.3g}"
+        f" to {failing.at_most / (1 - sli.objective):.3g} × budget"
+        for sli in slis
+        if (failing := drill.clients.get(sli.user)) is not None
+    ]
+    return "; ".join(burns) or "–"
+
+
+def markdown(
+    entries: Sequence[Entry],
+    drills: Sequence[Drill],
+    runbooks: Mapping[str, str],
+    slis: Sequence[Sli],
+) -> str:
     """The whole document. ``runbooks``: where they are, by alert."""
     catalogue = [(e.layer, f"`{e.call}`", _code(e.breaks), _code(e.proven_by)) for e in entries]
     by_name = {entry.name: entry for entry in entries}
-    rows = [Row(drill, by_name[type(drill.fault).__name__], runbooks) for drill in drills]
+    rows = [Row(drill, by_name[type(drill.fault).__name__], runbooks, slis) for drill in drills]
     expected = [tuple(cell(row) for cell in COLUMNS.values()) for row in rows]
     return "\n\n".join(
         (

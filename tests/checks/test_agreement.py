@@ -115,6 +115,13 @@ def test_the_finding_says_who_counted_what() -> None:
     )
 
 
+@pytest.mark.parametrize(("bad", "is_charged"), [(0, False), (4, False), (5, True), (400, True)])
+def test_a_budget_is_charged_beyond_what_its_objective_allows(bad: float, is_charged: bool) -> None:
+    compared = compare(SLI, [], Growth((400.0, bad), STRETCH), patience_s=20.0)
+    charged = compared.charged()
+    assert (charged is not None and charged.reason is Reason.BUDGET_CHARGED) == is_charged
+
+
 def test_requests_around_an_edge_may_be_counted_or_not() -> None:
     seen = requests(100.0 + LAG_S / 2, *SURE, 110.0 + LAG_S / 2)
     assert [reasons(total, 0, seen) for total in (4, 5, 6)] == [[], [], []]

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_document_is_not_older_than_the_code() -> None:
     written = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     config = load_config(ROOT)
-    made = markdown(catalogue(), drills_of(config), assemble.runbooks(config))
+    made = markdown(catalogue(), drills_of(config), assemble.runbooks(config), config.slis)
     assert written == made + "\n", "renew it: make docs"
 
 
@@ -26,13 +26,16 @@ def test_another_expectation_is_another_document() -> None:
     drills = drills_of(config)
     runbooks = assemble.runbooks(config)
     changed = [replace(drills[0], may_fire=frozenset({"HighErrorRate"})), *drills[1:]]
-    assert markdown(catalogue(), drills, runbooks) != markdown(catalogue(), changed, runbooks)
+    slis = config.slis
+    assert markdown(catalogue(), drills, runbooks, slis) != markdown(
+        catalogue(), changed, runbooks, slis
+    )
 
 
 def test_every_drill_has_its_row_and_the_runbook_of_what_it_fires() -> None:
     config = load_config(ROOT)
     drills = drills_of(config)
-    made = markdown(catalogue(), drills, assemble.runbooks(config))
+    made = markdown(catalogue(), drills, assemble.runbooks(config), config.slis)
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in made.splitlines()}
     for drill in drills:
         for alert in drill.fires:

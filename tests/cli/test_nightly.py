@@ -1,0 +1,46 @@
+"""Drills for the night: left out of a gate, unless they are named; and no alert is left to them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from chaos.test_drills import DRILLS
+from tests.cli.project import copy_project, run
+
+NIGHTLY = {drill.title for drill in DRILLS if drill.nightly}
+BY_DAY = {drill.title for drill in DRILLS} - NIGHTLY
+ONE = "GitHub API hangs"
+
+
+def collected(project: Path, *options: str) -> set[str]:
+    result = run(project, "pytest", "chaos", "--collect-only", "-q", "-p", "no:locust", *options)
+    return set(re.findall(r"^chaos/.*\[(.+)\]$", result.stdout, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("project"))
+
+
+def test_they_are_left_out_and_asked_for(project: Path) -> None:
+    assert ONE in NIGHTLY
+    assert collected(project) == BY_DAY
+    assert collected(project, "--nightly") == BY_DAY | NIGHTLY
+
+
+def test_whoever_names_one_gets_it(project: Path) -> None:
+    assert collected(project, "-k", "hangs and GitHub") == {ONE}
+
+
+def test_pytest_says_how_many_were_left_out(project: Path) -> None:
+    gate = run(project, "pytest", "chaos", "--collect-only", "-q", "-p", "no:locust")
+    assert gate.returncode == 0, gate.stdout + gate.stderr
+    assert f"{len(BY_DAY)}/{len(DRILLS)} tests collected ({len(NIGHTLY)} deselected)" in gate.stdout
+
+
+def test_no_alert_is_drilled_by_night_only() -> None:
+    by_day = {alert for drill in DRILLS if not drill.nightly for alert in drill.fires}
+    assert {alert for drill in DRILLS for alert in drill.fires} == by_day
