@@ -9,6 +9,7 @@ import pytest
 from alertdrill.checks.expected import Failing, LogLine, Span
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.faults.clock import ClockSkew
+from alertdrill.faults.compose import Flapping
 from alertdrill.faults.container import Kill, Pause
 from alertdrill.faults.database import LongLock
 from alertdrill.faults.deploy import BadConfiguration, BadRelease
@@ -74,6 +75,20 @@ DRILLS = [
         clients=HARMED,
         logs=SYNC_FAILED,
         blames=Span("hub", "db.*"),
+        nightly=True,
+    ),
+    # Gone and back before an alert resolves: it is one incident, and told once.
+    Drill(
+        "PostgreSQL comes and goes",
+        fault=Flapping(Refuse("postgres", client="hub"), on_s=2.0, off_s=3.0, cycles=20),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh"},
+        stays_quiet={"NoSuccessfulSyncs", "APIUnavailable"},
+        health={"database": None},
+        clients={"SyncUser": Failing(at_least=0.15), "ApiUser": Failing(at_least=0.15)},
+        logs=SYNC_FAILED,
+        notifications_at_most=1,
         nightly=True,
     ),
     Drill(
@@ -150,6 +165,18 @@ DRILLS = [
         stays_quiet={"APIUnavailable"},
         health={"database": False},
         clients={"SyncUser": Failing(at_least=0.5)},
+    ),
+    Drill(
+        "no disk is left for PostgreSQL's log of writes",
+        fault=DiskFull("postgres", "/wal"),
+        load=sync_and_api(),
+        fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
+        may_fire={"ApiLatencyHigh", "DatabaseConnectionPoolExhausted"},
+        stays_quiet={"APIUnavailable"},
+        health={"database": False},
+        clients={"SyncUser": Failing(at_least=0.5)},
+        operation_s=4.0,  # until it needs another segment
+        nightly=True,
     ),
     Drill(
         "the replica replays nothing",
