@@ -14,11 +14,12 @@ export UV_NATIVE_TLS := 1
 # The environment is found by its place, not by what happens to be active.
 unexport VIRTUAL_ENV
 
-.PHONY: help setup gate test check docs up down status doctor images clean clean-images lock
+.PHONY: help setup gate nightly test check docs up down status doctor images clean clean-images lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make gate    break the stack, and prove that its monitoring says so"
+	@echo "make nightly the same with the drills that a gate leaves for the night"
 	@echo "make test    all tests (needs Docker; set up if missing)"
 	@echo "make check   ruff, mypy and the fast tests (no Docker)"
 	@echo "make docs    renew the documents that are made out of the code"
@@ -70,6 +71,9 @@ setup: $(STAMP)
 
 gate: $(STAMP)
 	@$(BIN)/alertdrill gate
+
+nightly: $(STAMP)
+	@$(BIN)/alertdrill gate --nightly
 
 test: images
 	@$(BIN)/pytest -n 3 --dist worksteal -q --ignore tests/gate tests rules

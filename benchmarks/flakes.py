@@ -19,12 +19,13 @@ from alertdrill.stack.progress import Progress
 from benchmarks.report import Detail, Figure, Report, Target, parser, present
 from benchmarks.setting import alertdrill, machine, project, run
 
+# The control and four drills, as pytest's -k selects them.
 DRILLS = (
-    "no fault",
-    "PostgreSQL refuses connections",
-    "GitHub API answers 5xx to half the requests",
-    "AI Studio API is slow",
-    "the hub is killed",
+    "no and fault",
+    "PostgreSQL and refuses",
+    "GitHub and 5xx",
+    "Studio and slow and not twenty",
+    "hub and killed",
 )
 TIMEOUT_S = 600.0
 
@@ -34,9 +35,8 @@ def flakes(gates: int, drills: Sequence[str] = DRILLS) -> Report:
     config = project()
     progress = Progress()
     where = machine(ensure_engine(progress, config.root / CACHE))
-    # pytest's -k knows no quotes: titles are taken word by word.
-    wanted = " or ".join(f"({' and '.join(title.split())})" for title in drills)
-    documents = []
+    wanted = " or ".join(f"({selection})" for selection in drills)
+    documents: list[Mapping[str, Any]] = []
     for number in range(1, gates + 1):
         ran = run(alertdrill("gate", "--json", "-k", wanted), cwd=config.root, timeout_s=TIMEOUT_S)
         documents.append(_document(ran.output))
