@@ -1,13 +1,18 @@
-"""Jaeger: one sync is one trace, through every library that the hub talks with."""
+"""Jaeger: a sync is one trace, through every library of the hub; a failed one blames its cause."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
+from alertdrill.faults.network import Refuse
 from alertdrill.signals.http import JsonApi
+from alertdrill.signals.traces import Traces, blamed
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
 from fixtures.stack import STACK
@@ -23,18 +28,26 @@ COMPONENTS = (
 EXPORTED_WITHIN_S = 20.0
 
 
-def test_a_sync_is_one_trace_from_the_request_to_the_database() -> None:
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
     images = {c.image for c in STACK.components if c.name in COMPONENTS}
     with Stack(STACK, COMPONENTS, images=references(sorted(images)), project_root=ROOT) as stack:
-        answer = httpx.post(
-            stack.url("hub") + "/api/v1/sync/bidirectional",
-            json={"source": "github"},
-            headers={"Idempotency-Key": "trace-me"},
-            timeout=20,
-        )
-        assert answer.status_code == 200, answer.text
-        trace_id = answer.headers["X-Trace-Id"]
-        spans = spans_of(JsonApi(stack.url("jaeger")), trace_id)
+        yield stack
+
+
+def sync(stack: Stack, key: str) -> httpx.Response:
+    return httpx.post(
+        stack.url("hub") + "/api/v1/sync/bidirectional",
+        json={"source": "github"},
+        headers={"Idempotency-Key": key},
+        timeout=20,
+    )
+
+
+def test_a_sync_is_one_trace_from_the_request_to_the_database(stack: Stack) -> None:
+    answer = sync(stack, "trace-me")
+    assert answer.status_code == 200, answer.text
+    spans = spans_of(JsonApi(stack.url("jaeger")), answer.headers["X-Trace-Id"])
 
     names = {span["operationName"] for span in spans}
     assert "POST /api/v1/sync/bidirectional" in names
@@ -55,6 +68,32 @@ def test_a_sync_is_one_trace_from_the_request_to_the_database() -> None:
     parents = [ref["spanID"] for span in spans for ref in span["references"]]
     assert len(parents) == len(spans) - 1
     assert set(parents) <= known
+
+
+def test_a_request_that_failed_blames_the_database_and_one_that_did_not_nobody(
+    stack: Stack,
+) -> None:
+    fault = Refuse("postgres", client="hub")
+    begun = time.time()
+    with closing(Traces(stack.url("jaeger"))) as traces:
+        assert sync(stack, "well").status_code == 200
+        fault.inject(stack)
+        try:
+            broken = time.time()
+            assert sync(stack, "broken").status_code == 503
+        finally:
+            fault.heal(stack)
+
+        def culprits(since: float, until: float) -> set[str]:
+            return {s.name for spans in traces.failed("hub", since, until) for s in blamed(spans)}
+
+        seen = eventually(
+            lambda: culprits(broken, time.time()) or None,
+            timeout_s=EXPORTED_WITHIN_S,
+            what="a failed trace to be stored",
+        )
+        assert any(name.startswith("db.") for name in seen), seen
+        assert culprits(begun, broken) == set()
 
 
 def spans_of(jaeger: JsonApi, trace_id: str) -> list[dict[str, Any]]:
