@@ -166,7 +166,8 @@ def gate(
     if selection and selection != ["--nightly"]:
         refuse_empty_selection(config, selection)
     ensure_engine(progress, config.root / assemble.CACHE)
-    components = assemble.profile_components(spec, config.gate.profile)
+    hours = config.gate.by_night() if nightly else config.gate
+    components = assemble.profile_components(spec, hours.profile)
     assemble.resolve_images(config, spec, components, progress)
     count = stacks or config.gate.stacks
     folder = RunFolder.below(config.root / "out")

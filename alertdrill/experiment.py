@@ -219,6 +219,8 @@ class _Experiment:
 
     def _demand_valid(self, load: LoadSession, since: float) -> None:
         health = load.validity(since, time.monotonic())
+        if health.starved:
+            raise _Ended(Reason.MACHINE_TOO_SLOW, f"the machine was too slow: {health.why}")
         if not health.valid:
             raise _Ended(Reason.LOAD_INVALID, health.why)
 

@@ -25,15 +25,15 @@ def give_way(niceness: int, pid: int | None = None, *, session: bool) -> None:
     Raises OSError when the process is gone, DeadlineExceeded when the kernel has no time for it.
     """
     process = os.getpid() if pid is None else pid
-    lowered = max(os.getpriority(os.PRIO_PROCESS, process), niceness)
-    os.setpriority(os.PRIO_PROCESS, process, lowered)
-    inherited = session_niceness(process) if session else None
-    if inherited is None or inherited >= lowered:
+    inherited = os.getpriority(os.PRIO_PROCESS, process)
+    os.setpriority(os.PRIO_PROCESS, process, max(inherited, niceness))
+    of_session = session_niceness(process) if session else None
+    if of_session is None or of_session >= niceness:
         return
 
     def taken() -> bool:
         try:
-            _autogroup(process).write_text(str(lowered), encoding="ascii")
+            _autogroup(process).write_text(str(niceness), encoding="ascii")
         except BlockingIOError:
             return False  # those who aren't root may do it once in 100 ms, all of them together
         return True

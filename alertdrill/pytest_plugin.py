@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ from alertdrill.wait import eventually
 EXIT_USAGE = 2
 NICENESS = 10
 DRILL_PROPERTY = "alertdrill"
+FOR_THE_NIGHT = "for the night: --nightly"
 # After these a stack is not what it was.
 BROKEN_STACK = frozenset(
     {Reason.FAULT_NOT_HEALED, Reason.STACK_BROKEN, Reason.PRECONDITION_UNMET, Reason.TARGET_DOWN}
@@ -89,7 +90,7 @@ class _Session:
     folder: RunFolder
     users_of_stacks: int = 0
     left_out: list[Drill] = field(default_factory=list)
-    for_the_night: list[Drill] = field(default_factory=list)
+    not_now: list[Drill] = field(default_factory=list)
     skipped_modules: bool = False
     failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
@@ -112,7 +113,8 @@ def pytest_configure(config: pytest.Config) -> None:
             for name in ("seed", "profile")
             if config.getoption(name) is not None
         }
-        project = project.model_copy(update={"gate": project.gate.model_copy(update=gate)})
+        hours = project.gate.by_night() if config.getoption("nightly") else project.gate
+        project = project.model_copy(update={"gate": hours.model_copy(update=gate)})
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     # The gate names the folder for its pytest, and pytest's controller for its workers.
@@ -158,7 +160,7 @@ class _LeftOut:
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         drills = [drill for item in items for drill in _drills_of(item)]
-        self._session.left_out += [d for d in drills if d not in self._session.for_the_night]
+        self._session.left_out += [d for d in drills if d not in self._session.not_now]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._session.skipped_modules |= report.skipped
@@ -176,8 +178,12 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
-    if session is not None and not _names_drills(config):
-        _leave_for_the_night(config, session, items)
+    left_out: dict[str, str] = {}
+    if session is not None and any(any(_drills_of(item)) for item in items):
+        try:
+            left_out = _leave_out(config, session, items)
+        except UsageError as error:
+            session.table_error = error
     if session is not None and session.worker:
         durations = Durations.of(session.config.root)
         items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in _drills_of(item)))
@@ -195,7 +201,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Only asked what there is, pytest leaves nothing; the gate asks in a folder of its own.
     if RUN_FOLDER_ENV in os.environ or not config.getoption("collectonly"):
         session.folder.add_plan(session.worker or "main", plan)
-        session.folder.add_table(session.worker or "main", _table(config, session, drills))
+        table = _table(config, session, drills, left_out)
+        session.folder.add_table(session.worker or "main", table)
     try:
         _refuse_equal_titles(drills)
         rules = load_original(session.config).alerts
@@ -203,7 +210,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons(
             (drill.fault.name, drill.fires)
-            for drill in (*drills, *session.left_out, *session.for_the_night)
+            for drill in (*drills, *session.left_out, *session.not_now)
         )
         for drill in drills:
             refuse_unknown_alerts(drill, known)
@@ -221,22 +228,40 @@ def _names_drills(config: pytest.Config) -> bool:
     return named or any(config.getoption(option, default=None) for option in asked)
 
 
-def _leave_for_the_night(
+def _leave_out(
     config: pytest.Config, session: _Session, items: list[pytest.Item]
-) -> None:
-    nightly = [item for item in items if any(drill.nightly for drill in _drills_of(item))]
-    session.for_the_night = [drill for item in nightly for drill in _drills_of(item)]
-    if nightly:
-        items[:] = [item for item in items if item not in nightly]
-        config.hook.pytest_deselected(items=nightly)
+) -> dict[str, str]:
+    """Take drills out of ``items`` that this run is not for: their titles, and why."""
+    project = session.config
+    running = set(profile_components(project.load_stack(), project.gate.profile))
+    named = _names_drills(config)
+
+    def why_not(drill: Drill) -> str | None:
+        missing = sorted(drill.fault.breaks - running)
+        if missing:
+            return f"profile {project.gate.profile} runs no {', '.join(missing)}"
+        return FOR_THE_NIGHT if drill.nightly and not named else None
+
+    left_out: dict[str, str] = {}
+    for item in list(items):
+        reasons = {d.title: why for d in _drills_of(item) if (why := why_not(d)) is not None}
+        if reasons:
+            left_out |= reasons
+            session.not_now += _drills_of(item)
+            items.remove(item)
+            config.hook.pytest_deselected(items=[item])
+    return left_out
 
 
-def _table(config: pytest.Config, session: _Session, drills: list[Drill]) -> DrillTable:
+def _table(
+    config: pytest.Config, session: _Session, drills: list[Drill], left_out: Mapping[str, str]
+) -> DrillTable:
     nothing_left_out = not session.left_out and not session.skipped_modules
-    every = (*drills, *session.left_out, *session.for_the_night)
+    every = (*drills, *session.left_out, *session.not_now)
     return DrillTable(
         fires={drill.id: drill.fires for drill in every},
         whole=nothing_left_out and _looks_everywhere(config, session.config),
+        left_out=left_out,
     )
 
 

@@ -32,6 +32,15 @@ TELEMETRY = [
         may_fire={"TargetMissing"},
         spares_users=True,
     ),
+    # What its spans are sent to is nothing that the hub waits for.
+    Drill(
+        "Jaeger hangs",
+        fault=Pause("jaeger"),
+        load=sync_and_api(),
+        stays_quiet={"SyncLatencyHigh", "ApiLatencyHigh"},
+        spares_users=True,
+        nightly=True,
+    ),
     Drill(
         "scrapes of the hub time out",
         fault=Partition("prometheus", from_=("hub",)),

@@ -128,7 +128,7 @@ class LoadSession:
                     # Ctrl-C is for the runner: the load goes on until the fault is healed.
                     start_new_session=True,
                 )
-            # A late load is seen by ``validity``.
+            # Less than the runner does: a late load proves nothing (see ``validity``).
             give_way(NICENESS, self._process.pid, session=True)
         except OSError as error:
             os.close(source)

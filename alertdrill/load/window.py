@@ -120,10 +120,14 @@ class LoadSnapshot:
 
 @dataclass(frozen=True)
 class LoadHealth:
-    """Whether the load was what the plan says; ``why`` says what was seen either way."""
+    """Whether the load was what the plan says; ``why`` says what was seen either way.
+
+    ``starved``  it wasn't, and a generator that lives says nothing: it had no processor
+    """
 
     valid: bool
     why: str
+    starved: bool = False
 
 
 @dataclass
@@ -221,7 +225,9 @@ def judge(
     silence = record.longest_silence(since, until)
     if silence > SILENCE_S:
         return LoadHealth(
-            False, f"no heartbeat of the load generator for {silence:.1f} s (limit {SILENCE_S} s)"
+            False,
+            f"no heartbeat of the load generator for {silence:.1f} s (limit {SILENCE_S} s)",
+            starved=True,
         )
     counts = record.counts(planned)
     words = []

@@ -69,12 +69,24 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
                 *facts.not_verified,
                 *undrilled,
                 *_unasked(drills),
+                *_not_run(table),
                 *(n for s in stacks for n in s["unseen"]),
             ]
         ),
     }
     folder.write_verdict(document)
     return document
+
+
+def _not_run(table: DrillTable) -> list[dict[str, str]]:
+    """The drills that this run left out by itself, as one entry for each reason."""
+    titles: dict[str, list[str]] = {}
+    for title, why in table.left_out.items():
+        titles.setdefault(why, []).append(title)
+    return [
+        {"what": drills[0] if len(drills) == 1 else f"{len(drills)} drills", "why": why}
+        for why, drills in titles.items()
+    ]
 
 
 def _with_missing(

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from alertdrill.stack.run import new_run_id
 class DrillTable:
     """What the drills that were found expect, those that this run left out among them.
 
-    ``fires``: the alerts that must fire, by drill id. ``whole``: this run left out none, and
-    looked everywhere where the project keeps drills.
+    ``fires``: the alerts that must fire, by drill id. ``whole``: nobody asked this run to leave
+    out any, and it looked everywhere where the project keeps drills. ``left_out``: the titles of
+    those that it left out by itself, and why.
     """
 
     fires: Mapping[str, frozenset[str]]
     whole: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,15 @@ class RunFolder:
     def add_table(self, worker: str, table: DrillTable) -> None:
         """What this worker found. Every worker finds the same."""
         fires = {identifier: sorted(alerts) for identifier, alerts in table.fires.items()}
-        self._write("table", worker, {"whole": table.whole, "fires": fires})
+        row = {"whole": table.whole, "fires": fires, "left_out": dict(table.left_out)}
+        self._write("table", worker, row)
 
     def table(self) -> DrillTable:
         """What the workers found; of a run whose workers found nothing, not the whole table."""
         rows = self._read("table")
         fires = {k: frozenset(v) for row in rows for k, v in row["fires"].items()}
-        return DrillTable(fires, bool(rows) and all(row["whole"] for row in rows))
+        left_out = {title: why for row in rows for title, why in row["left_out"].items()}
+        return DrillTable(fires, bool(rows) and all(row["whole"] for row in rows), left_out)
 
     def add_settled(self, worker: str) -> None:
         """This worker's stack is up, or will never be."""

@@ -35,6 +35,11 @@ def test_whoever_names_one_gets_it(project: Path) -> None:
     assert collected(project, "-k", "hangs and GitHub") == {ONE}
 
 
+def test_a_drill_of_what_the_profile_does_not_run_is_left_out_even_by_name(project: Path) -> None:
+    assert "Jaeger hangs" not in collected(project, "-k", "Jaeger or hangs")
+    assert collected(project, "-k", "Jaeger", "--profile", "full") == {"Jaeger hangs"}
+
+
 def test_pytest_says_how_many_were_left_out(project: Path) -> None:
     gate = run(project, "pytest", "chaos", "--collect-only", "-q", "-p", "no:locust")
     assert gate.returncode == 0, gate.stdout + gate.stderr

@@ -111,6 +111,7 @@ def test_a_load_that_died_is_invalid() -> None:
 def test_silence_makes_the_load_invalid(until: float, valid: bool) -> None:
     said = health(record(*beats(0.0, 10.0, PLAN)), 5.0, until)
     assert said.valid is valid, said.why
+    assert said.starved is not valid
     if not valid:
         assert "no heartbeat" in said.why
 

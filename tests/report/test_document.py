@@ -145,6 +145,18 @@ def test_an_alert_whose_drill_did_not_run_or_did_not_pass_is_unknown(folder: Run
     assert checks(written(folder)) == [("High", "unknown", "not_covered")]
 
 
+def test_drills_that_the_run_left_out_by_itself_are_not_verified(folder: RunFolder) -> None:
+    folder.add_drill("a", drill("a"))
+    left_out = {"B": "for the night", "C": "no jaeger", "D": "for the night"}
+    folder.add_table("gw0", DrillTable({"a": frozenset({"High"})}, True, left_out))
+    document = written(folder)
+    assert document["verdict"] == "pass"
+    assert document["not_verified"] == [
+        {"what": "2 drills", "why": "for the night"},
+        {"what": "C", "why": "no jaeger"},
+    ]
+
+
 def test_a_drill_that_no_table_shows_expects_too(folder: RunFolder) -> None:
     folder.add_drill("a", drill("a", "unknown"))
     folder.add_table("gw0", table())
