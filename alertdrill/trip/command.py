@@ -19,6 +19,7 @@ from alertdrill.errors import UsageError
 from alertdrill.files import replace_json
 from alertdrill.gate import clock_of
 from alertdrill.report.folder import RunFolder
+from alertdrill.report.terminal import UNFOLDED_WIDTH
 from alertdrill.report.trip_page import write_trip_page
 from alertdrill.stack.engine import ensure_engine
 from alertdrill.stack.progress import Progress
@@ -35,8 +36,6 @@ from alertdrill.verdict import Finding, Verdict
 # Own dose, largest dose, and one between.
 FEWEST_PROBES = 3
 PROGRESS_EVERY_S = 10.0
-# Of a file or a pipe: nothing is folded.
-UNFOLDED_WIDTH = 200
 
 
 class By(StrEnum):
@@ -202,6 +201,7 @@ def _print(output: Format, point: TripPoint | None, rows: Sequence[Replayed]) ->
         print(json.dumps(_document(point, rows), indent=2, ensure_ascii=False))
         return
     console = Console()
+    # Into a file or a pipe nothing is folded or cut.
     console = console if console.is_terminal else Console(width=UNFOLDED_WIDTH)
     if point is None:
         show_replayed(rows, console)
