@@ -46,6 +46,7 @@ SLOWNESS = frozenset(
         Reason.CLIENTS_HARMED,
         # A generator that starves writes answers down late, so they fall behind a scrape.
         Reason.METRICS_DISAGREE,
+        Reason.BUDGET_CHARGED,
         Reason.ERROR_LOGGED,
         Reason.NOTIFICATION_STORM,
         Reason.LOAD_INVALID,

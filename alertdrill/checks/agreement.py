@@ -23,6 +23,9 @@ from alertdrill.verdict import Finding, Reason
 # From the moment that the system counts a request until its client has written the answer down,
 # and from a scrape's time stamp until its values were read.
 LAG_S = 1.0
+# So many scrape intervals before the drill counting begins, if its load was there by then: a system
+# that is killed at once, and only just back at the end, has hardly a sample in between.
+LEAD_SCRAPES = 4
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,10 @@ class Agreement(Check):
         # Answers to what was counted until then have arrived by now.
         until = time.time() - LAG_S
         patience_s = view.drill.load.timeout_s
-        requests = view.load.requests(view.begun - patience_s)
+        since = _counted_from(view)
+        requests = view.load.requests(since - patience_s)
         for sli in self._slis:
-            grown = growth(view.bench.metrics, (sli.total, sli.bad), unix_of(view.begun), until)
+            grown = growth(view.bench.metrics, (sli.total, sli.bad), unix_of(since), until)
             if grown is None:
                 text = f"{sli.name}: Prometheus has no sample of {sli.total}"
                 findings.append(Finding(Reason.NO_DATA, text))
@@ -137,6 +141,14 @@ class Agreement(Check):
             },
             "costs": self._costs,
         }
+
+
+def _counted_from(view: View) -> float:
+    """Monotonic seconds. Never before this load began: of an earlier one nothing is known here."""
+    jobs = view.bench.monitoring.prometheus.jobs
+    lead_s = LEAD_SCRAPES * max(job.scrape_interval_s for job in jobs)
+    loaded = view.begun if view.load.started_at is None else view.load.started_at
+    return min(view.begun, max(view.begun - lead_s, loaded))
 
 
 def cost(tally: Tally, objective: float, lasted_s: float) -> dict[str, float]:
