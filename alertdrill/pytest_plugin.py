@@ -11,7 +11,6 @@ Inert in a project that has no ``alertdrill.toml``. The fixtures:
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -32,6 +31,7 @@ from alertdrill.assemble import (
 )
 from alertdrill.bench import Bench
 from alertdrill.checks.panel import refuse_unaskable
+from alertdrill.collection import drills_of, looks_everywhere, not_now, refuse_equal_titles
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.durations import Durations
@@ -56,7 +56,6 @@ from alertdrill.wait import eventually
 EXIT_USAGE = 2
 NICENESS = 10
 DRILL_PROPERTY = "alertdrill"
-FOR_THE_NIGHT = "for the night: --nightly"
 # After these a stack is not what it was.
 BROKEN_STACK = frozenset(
     {Reason.FAULT_NOT_HEALED, Reason.STACK_BROKEN, Reason.PRECONDITION_UNMET, Reason.TARGET_DOWN}
@@ -159,7 +158,7 @@ class _LeftOut:
         self._session = session
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        drills = [drill for item in items for drill in _drills_of(item)]
+        drills = [drill for item in items for drill in drills_of(item)]
         self._session.left_out += [d for d in drills if d not in self._session.not_now]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -178,21 +177,24 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check every table before anything starts; what is wrong fails each drill at its set-up."""
     session = config.stash.get(SESSION, None)
-    left_out: dict[str, str] = {}
-    if session is not None and any(any(_drills_of(item)) for item in items):
+    left_out: dict[pytest.Item, str] = {}
+    if session is not None and any(any(drills_of(item)) for item in items):
         try:
-            left_out = _leave_out(config, session, items)
+            left_out = not_now(config, session.config, items)
         except UsageError as error:
             session.table_error = error
+        session.not_now = [drill for item in left_out for drill in drills_of(item)]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
     if session is not None and session.worker:
         durations = Durations.of(session.config.root)
-        items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in _drills_of(item)))
+        items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in drills_of(item)))
     if session is not None:
         session.users_of_stacks = sum("bench" in getattr(i, "fixturenames", ()) for i in items)
     drills = []
     plan = {}
     for item in items:
-        for drill in _drills_of(item):
+        for drill in drills_of(item):
             drills.append(drill)
             plan[drill.id] = {"title": drill.title, "test": item.nodeid}
             item.user_properties.append((DRILL_PROPERTY, drill.id))
@@ -204,7 +206,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         table = _table(config, session, drills, left_out)
         session.folder.add_table(session.worker or "main", table)
     try:
-        _refuse_equal_titles(drills)
+        refuse_equal_titles(drills)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
         known = session.config.drillable(rules)
@@ -221,120 +223,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.table_error = error
 
 
-def _names_drills(config: pytest.Config) -> bool:
-    """Whether the command line says which drills it wants, or wants all of them."""
-    named = any("::" in argument for argument in config.args)
-    asked = ("nightly", "keyword", "markexpr", "lf")
-    return named or any(config.getoption(option, default=None) for option in asked)
-
-
-def _leave_out(
-    config: pytest.Config, session: _Session, items: list[pytest.Item]
-) -> dict[str, str]:
-    """Take drills out of ``items`` that this run is not for: their titles, and why."""
-    project = session.config
-    running = set(profile_components(project.load_stack(), project.gate.profile))
-    named = _names_drills(config)
-
-    def why_not(drill: Drill) -> str | None:
-        missing = sorted(drill.fault.breaks - running)
-        if missing:
-            return f"profile {project.gate.profile} runs no {', '.join(missing)}"
-        return FOR_THE_NIGHT if drill.nightly and not named else None
-
-    left_out: dict[str, str] = {}
-    for item in list(items):
-        reasons = {d.title: why for d in _drills_of(item) if (why := why_not(d)) is not None}
-        if reasons:
-            left_out |= reasons
-            session.not_now += _drills_of(item)
-            items.remove(item)
-            config.hook.pytest_deselected(items=[item])
-    return left_out
-
-
 def _table(
-    config: pytest.Config, session: _Session, drills: list[Drill], left_out: Mapping[str, str]
+    config: pytest.Config,
+    session: _Session,
+    drills: list[Drill],
+    left_out: Mapping[pytest.Item, str],
 ) -> DrillTable:
     nothing_left_out = not session.left_out and not session.skipped_modules
     every = (*drills, *session.left_out, *session.not_now)
     return DrillTable(
         fires={drill.id: drill.fires for drill in every},
-        whole=nothing_left_out and _looks_everywhere(config, session.config),
-        left_out=left_out,
+        whole=nothing_left_out and looks_everywhere(config, session.config),
+        left_out={d.title: why for item, why in left_out.items() for d in drills_of(item)},
     )
-
-
-def _looks_everywhere(config: pytest.Config, project: Config) -> bool:
-    """Whether the command line asks for every folder of drills and ignores nothing in them."""
-    if any(config.getoption(name, default=None) for name in ("ignore", "ignore_glob", "lf")):
-        return False
-    asked = [config.invocation_params.dir / argument for argument in config.args]
-    return all(
-        any(project.path(drills).resolve().is_relative_to(path.resolve()) for path in asked)
-        for drills in project.gate.drills
-    )
-
-
-def _refuse_equal_titles(drills: list[Drill]) -> None:
-    seen: dict[str, Drill] = {}
-    for drill in drills:
-        other = seen.setdefault(drill.id, drill)
-        if other is not drill:
-            file, line = drill.declared_at
-            raise UsageError(
-                f"{drill.title!r} is called like the drill in line {other.declared_at[1]}: "
-                "one's result would overwrite the other's",
-                file=file,
-                line=line,
-            )
-
-
-def _drills_of(item: pytest.Item) -> Iterator[Drill]:
-    callspec = getattr(item, "callspec", None)
-    if callspec is not None and "run_drill" in getattr(item, "fixturenames", ()):
-        yield from (value for value in callspec.params.values() if isinstance(value, Drill))
-
-
-class _Collected:
-    """A plugin that keeps the drills that pytest finds, and what it can't collect."""
-
-    def __init__(self) -> None:
-        self.drills: dict[str, Drill] = {}
-        self.failed: list[str] = []
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        self.drills |= {drill.id: drill for item in items for drill in _drills_of(item)}
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
-            self.failed.append(f"{report.nodeid} can't be collected: {last}")
-
-
-def find_drills(config: Config) -> tuple[Drill, ...]:
-    """The drills of the project's tables, as the gate would find them; nothing is run.
-
-    Raises UsageError for a table that can't be collected.
-    """
-    collected = _Collected()
-    folders = [str(config.path(path)) for path in config.gate.drills]
-    options = ["-p", "no:locust", "-p", "no:cacheprovider", "--collect-only", "-q", "--nightly"]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        pytest.main([*folders, *options, "--rootdir", str(config.root)], plugins=[collected])
-    if collected.failed:
-        raise UsageError(collected.failed[0])
-    if not collected.drills:
-        words = (said.getvalue().strip() or "it says nothing").splitlines()[-1]
-        raise UsageError(f"pytest finds no drill in {', '.join(folders)}: {words}")
-    return tuple(collected.drills.values())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     session = item.config.stash.get(SESSION, None)
-    if session is not None and session.table_error is not None and any(_drills_of(item)):
+    if session is not None and session.table_error is not None and any(drills_of(item)):
         raise session.table_error
 
 
@@ -436,7 +343,7 @@ def pytest_runtest_makereport(
     error = call.excinfo.value
     if isinstance(error, AlertdrillError):
         report.longrepr = f"{type(error).__name__}: {error}"
-        if any(_drills_of(item)):
+        if any(drills_of(item)):
             session.folder.add_error(str(error))
     elif call.when == "call" and isinstance(error, AssertionError):
         names = [value for name, value in item.user_properties if name == DRILL_PROPERTY]

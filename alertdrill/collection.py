@@ -1,0 +1,71 @@
+"""Which drills a run of pytest collects, and which of them it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from alertdrill.assemble import profile_components
+from alertdrill.config import Config
+from alertdrill.drill import Drill
+from alertdrill.errors import UsageError
+
+FOR_THE_NIGHT = "for the night: --nightly"
+
+
+def drills_of(item: pytest.Item) -> Iterator[Drill]:
+    """The drills among the parameters of a test that runs drills."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and "run_drill" in getattr(item, "fixturenames", ()):
+        yield from (value for value in callspec.params.values() if isinstance(value, Drill))
+
+
+def not_now(
+    config: pytest.Config, project: Config, items: Iterable[pytest.Item]
+) -> dict[pytest.Item, str]:
+    """Those of ``items`` that this run is not for, and why. Raises UsageError."""
+    running = set(profile_components(project.load_stack(), project.gate.profile))
+    named = _names_drills(config)
+
+    def why_not(drill: Drill) -> str | None:
+        missing = sorted(drill.fault.breaks - running)
+        if missing:
+            return f"profile {project.gate.profile} runs no {', '.join(missing)}"
+        return FOR_THE_NIGHT if drill.nightly and not named else None
+
+    reasons = ((item, why_not(drill)) for item in items for drill in drills_of(item))
+    return {item: why for item, why in reasons if why is not None}
+
+
+def _names_drills(config: pytest.Config) -> bool:
+    """Whether the command line says which drills it wants, or wants all of them."""
+    named = any("::" in argument for argument in config.args)
+    asked = ("nightly", "keyword", "markexpr", "lf")
+    return named or any(config.getoption(option, default=None) for option in asked)
+
+
+def looks_everywhere(config: pytest.Config, project: Config) -> bool:
+    """Whether the command line asks for every folder of drills and ignores nothing in them."""
+    if any(config.getoption(name, default=None) for name in ("ignore", "ignore_glob", "lf")):
+        return False
+    asked = [config.invocation_params.dir / argument for argument in config.args]
+    return all(
+        any(project.path(drills).resolve().is_relative_to(path.resolve()) for path in asked)
+        for drills in project.gate.drills
+    )
+
+
+def refuse_equal_titles(drills: Iterable[Drill]) -> None:
+    """Raise UsageError, with file and line, when two drills are called alike."""
+    seen: dict[str, Drill] = {}
+    for drill in drills:
+        other = seen.setdefault(drill.id, drill)
+        if other is not drill:
+            file, line = drill.declared_at
+            raise UsageError(
+                f"{drill.title!r} is called like the drill in line {other.declared_at[1]}: "
+                "one's result would overwrite the other's",
+                file=file,
+                line=line,
+            )
