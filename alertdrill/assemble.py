@@ -153,7 +153,7 @@ def load_compressed(config: Config, overlay: Path) -> Monitoring:
 def unsound_rules(config: Config, compressed: Compressed) -> list[Unsound]:
     """Rules that the run's clock changes; not those of which the project says that it can't."""
     sound = {name for name, alert in config.alerts.items() if alert.any_clock is not None}
-    return [rule for rule in compressed.unsound if rule.rule not in sound]
+    return [rule for rule in compressed.unsound if rule.calendar or rule.rule not in sound]
 
 
 def unsound_alerts(

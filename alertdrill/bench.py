@@ -25,6 +25,7 @@ from alertdrill.signals.metrics import Metrics
 from alertdrill.signals.notifications import Notifications
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
+from alertdrill.verdict import Finding, Reason
 
 SEGMENTS = "segments"
 # Compressed durations are rounded to a millisecond each.
@@ -208,6 +209,33 @@ class Bench:
             for text, promised_s, needed in pairs
             if needed.without_margin().total_s > promised_s / factor + ROUNDING_S
         ]
+
+    def inhibition_findings(self, alert: str) -> list[Finding]:
+        """Where Alertmanager's configuration lets others hold ``alert`` back, and the project
+        doesn't say so; or the other way round."""
+        target = self.monitoring.alerts.get(alert)
+        if target is None:
+            return []
+        rules = self.monitoring.alertmanager.inhibit_rules
+        findings = []
+        for source in self.monitoring.alerts.values():
+            if source.name == alert:
+                continue
+            does = any(r.inhibits(source.alert_labels, target.alert_labels) for r in rules)
+            wanted = self.config.alerts.get(source.name)
+            should = wanted is not None and alert in wanted.inhibits
+            if does != should:
+                reason = Reason.UNEXPECTED_INHIBITION if does else Reason.NOT_INHIBITED
+                words = "lets" if does else "doesn't let"
+                said = "doesn't name it" if does else "names it"
+                findings.append(
+                    Finding(
+                        reason,
+                        f"{alert}: alertmanager.yml {words} {source.name} hold it back, and "
+                        f"`inhibits` of [alerts.{source.name}] {said}",
+                    )
+                )
+        return findings
 
     def resolve_deadline(self, alert: str, operation_s: float) -> Deadline:
         """As ``fire_deadline``, after the end of the fault."""

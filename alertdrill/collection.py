@@ -25,10 +25,21 @@ def not_now(
     config: pytest.Config, project: Config, items: Iterable[pytest.Item]
 ) -> dict[pytest.Item, str]:
     """Those of ``items`` that this run is not for, and why. Raises UsageError."""
-    running = set(profile_components(project.load_stack(), project.gate.profile))
+    spec = project.load_stack()
+    declared = {component.name for component in spec.components}
+    running = set(profile_components(spec, project.gate.profile))
     named = _names_drills(config)
 
     def why_not(drill: Drill) -> str | None:
+        unknown = sorted(drill.fault.breaks - declared)
+        if unknown:
+            file, line = drill.declared_at
+            raise UsageError(
+                f"{drill.title!r} breaks {', '.join(unknown)}, which the stack has not; it has "
+                f"{', '.join(sorted(declared))}",
+                file=file,
+                line=line,
+            )
         missing = sorted(drill.fault.breaks - running)
         if missing:
             return f"profile {project.gate.profile} runs no {', '.join(missing)}"

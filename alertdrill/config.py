@@ -89,7 +89,8 @@ class AlertExpectation(_Strict):
 
     ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification,
     and ``resolved_within`` from its end to the resolved notification. Rule and route together
-    may not need longer. ``undrilled`` says why no drill fires it, where none does; ``any_clock``
+    may not need longer. ``inhibits`` names the alerts that Alertmanager holds back while this one
+    fires, and no others. ``undrilled`` says why no drill fires it, where none does; ``any_clock``
     why numbers in its expression that look like durations must not be compressed.
 
     ``watches`` makes it a dead man's switch: no rule defines it; whatever receives the heartbeat
@@ -102,6 +103,7 @@ class AlertExpectation(_Strict):
     labels: dict[str, str] = {}
     within: str
     resolved_within: str
+    inhibits: tuple[str, ...] = ()
     undrilled: _Sentence | None = None
     any_clock: _Sentence | None = None
     watches: str | None = None

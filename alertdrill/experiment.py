@@ -220,6 +220,10 @@ class _Experiment:
     def _demand_valid(self, load: LoadSession, since: float) -> None:
         health = load.validity(since, time.monotonic())
         if health.starved:
+            # What was seen and isn't explained by that stands, and there is no second attempt.
+            now = time.monotonic()
+            seen = [f for case in self.cases for f in case.findings_of_deliveries(now)]
+            self.findings += [finding for finding in seen if finding.reason not in SLOWNESS]
             raise _Ended(Reason.MACHINE_TOO_SLOW, f"the machine was too slow: {health.why}")
         if not health.valid:
             raise _Ended(Reason.LOAD_INVALID, health.why)
@@ -464,10 +468,12 @@ class _Experiment:
         derived = self.bench.fire_deadline(alert, operation_s)
         fire = derived
         promises: list[str] = []
+        inhibitions: list[Finding] = []
         if role is Role.FIRES:
             promised = self.bench.promised_deadline(alert, operation_s)
             fire = min(derived, promised, key=lambda deadline: deadline.total_s)
             promises = self.bench.broken_promises(alert)
+            inhibitions = self.bench.inhibition_findings(alert)
         held = ("promised", "for", "group_wait", "group_interval", "margin")
         once_more = ["evaluation", "group_wait", "group_interval"]
         if rule is not None and hears_itself(rule, self.bench.monitoring):
@@ -487,6 +493,7 @@ class _Experiment:
                 self.bench.monitoring.alertmanager.receiver_for(rule.alert_labels) if rule else ()
             ),
             broken_promises=promises,
+            inhibitions=inhibitions,
             unsound=self.bench.unsound.get(alert),
             may_inhibit=self.drill.may_fire if role is Role.MAY_FIRE else frozenset(),
             control=self.is_control,
@@ -553,7 +560,9 @@ class _Experiment:
                 since_unix,
                 time.time(),
                 intervals={
-                    job.name: job.scrape_interval_s for job in self.bench.monitoring.prometheus.jobs
+                    job.name: job.scrape_interval_s
+                    for job in self.bench.monitoring.prometheus.jobs
+                    if job.name not in self.bench.config.monitoring.optional_jobs
                 },
                 compressed=self.bench.config.clock.factor > 1,
                 broken=self.drill.fault.touches,

@@ -45,6 +45,7 @@ class AlertCase:
                    rule reads what its own firing changes
     ``routed``     the receivers to which the loaded Alertmanager configuration sends it
     ``broken_promises``, ``unsound``  see ``Bench``
+    ``inhibitions``  what is wrong with who may hold it back, see ``Bench.inhibition_findings``
     ``may_inhibit``  alerts that may hold this one back: for collateral, other collateral
     ``settled_s``  how long after injection a window is full of the fault's data: what the
                    expression says then it goes on saying. Firing must hold, and silence be
@@ -63,6 +64,7 @@ class AlertCase:
     labels: Mapping[str, str] = field(default_factory=dict)
     routed: tuple[str, ...] = ()
     broken_promises: Sequence[str] = ()
+    inhibitions: Sequence[Finding] = ()
     unsound: str | None = None
     may_inhibit: frozenset[str] = frozenset()
     control: bool = False
@@ -102,6 +104,7 @@ class AlertCase:
         findings = [
             Finding(Reason.PROMISE_NOT_KEPT, f"{self.alert}: {why}") for why in self.broken_promises
         ]
+        findings += self.inhibitions
         if self.unsound is not None:
             findings.append(Finding(Reason.NOT_ON_THIS_CLOCK, f"{self.alert}: {self.unsound}"))
         notified = self._notified()

@@ -206,15 +206,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         table = _table(config, session, drills, left_out)
         session.folder.add_table(session.worker or "main", table)
     try:
-        refuse_equal_titles(drills)
+        every = (*drills, *session.left_out, *session.not_now)
+        refuse_equal_titles(every)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
         known = session.config.drillable(rules)
-        session.config.refuse_stale_reasons(
-            (drill.fault.name, drill.fires)
-            for drill in (*drills, *session.left_out, *session.not_now)
-        )
-        for drill in drills:
+        session.config.refuse_stale_reasons((drill.fault.name, drill.fires) for drill in every)
+        for drill in every:
             refuse_unknown_alerts(drill, known)
             refuse_unaskable(drill, session.config)
             for alert in sorted(drill.fires):
@@ -231,9 +229,12 @@ def _table(
 ) -> DrillTable:
     nothing_left_out = not session.left_out and not session.skipped_modules
     every = (*drills, *session.left_out, *session.not_now)
+    everywhere = looks_everywhere(config, session.config)
     return DrillTable(
         fires={drill.id: drill.fires for drill in every},
-        whole=nothing_left_out and looks_everywhere(config, session.config),
+        whole=nothing_left_out and everywhere,
+        deselected=tuple(drill.title for drill in session.left_out)
+        or (() if everywhere and not session.skipped_modules else ("drills of other files",)),
         left_out={d.title: why for item, why in left_out.items() for d in drills_of(item)},
     )
 

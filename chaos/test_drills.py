@@ -214,7 +214,6 @@ DRILLS = [
         health={"github_api": False},
         clients=ONLY_SYNCS_HARMED,
         logs=SYNC_FAILED,
-        nightly=True,
     ),
     Drill(
         "GitHub API answers 5xx to half the requests",

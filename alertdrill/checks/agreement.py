@@ -65,18 +65,6 @@ class Comparison:
             if not bounds.hold(counted)
         ]
 
-    def charged(self) -> Finding | None:
-        """Whether the service level objective is charged with more than its budget allows."""
-        allowed = (1 - self.sli.objective) * self.counted_total
-        if self.counted_bad <= allowed:
-            return None
-        return Finding(
-            Reason.BUDGET_CHARGED,
-            f"{self.sli.name}: {self.counted_bad:.0f} of {self.counted_total:.0f} requests were "
-            f"counted as failed, and the objective allows {allowed:.1f}: users are charged with "
-            "a fault that should spare them",
-        )
-
 
 class Agreement(Check):
     """The system's own counters over the whole drill, and what the fault costs of the budget."""
@@ -113,9 +101,14 @@ class Agreement(Check):
             compared = compare(sli, requests, grown, patience_s)
             self._compared.append(compared)
             findings += compared.findings()
-            charged = compared.charged() if view.spares_users else None
-            findings += [charged] if charged is not None else []
+            if view.spares_users:
+                findings += self._charged(view, sli, until)
         return findings
+
+    def _charged(self, view: View, sli: Sli, until: float) -> list[Finding]:
+        grown = growth(view.bench.metrics, (sli.total, sli.bad), unix_of(view.injected), until)
+        found = None if grown is None else charged(sli, *grown.grown)
+        return [] if found is None else [found]
 
     def document(self) -> dict[str, Any]:
         words = [
@@ -145,10 +138,24 @@ class Agreement(Check):
 
 def _counted_from(view: View) -> float:
     """Monotonic seconds. Never before this load began: of an earlier one nothing is known here."""
+    files = view.bench.config.monitoring
     jobs = view.bench.monitoring.prometheus.jobs
-    lead_s = LEAD_SCRAPES * max(job.scrape_interval_s for job in jobs)
+    asked = [job.scrape_interval_s for job in jobs if job.name not in files.optional_jobs]
     loaded = view.begun if view.load.started_at is None else view.load.started_at
-    return min(view.begun, max(view.begun - lead_s, loaded))
+    return max(view.begun - LEAD_SCRAPES * max(asked, default=0.0), loaded)
+
+
+def charged(sli: Sli, total: float, bad: float) -> Finding | None:
+    """What is wrong when ``bad`` of ``total`` counted requests are more than the error budget of
+    a fault that should spare users."""
+    allowed = (1 - sli.objective) * total
+    if bad <= allowed:
+        return None
+    return Finding(
+        Reason.BUDGET_CHARGED,
+        f"{sli.name}: {bad:.0f} of {total:.0f} requests were counted as failed, and the "
+        f"objective allows {allowed:.1f}: it is charged with a fault that should spare users",
+    )
 
 
 def cost(tally: Tally, objective: float, lasted_s: float) -> dict[str, float]:

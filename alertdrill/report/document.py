@@ -12,6 +12,7 @@ from alertdrill.verdict import Reason, Verdict
 SCHEMA = "alertdrill/verdict/1"
 # Why an alert fails the run that no drill of the whole table expects to fire.
 NEVER_DRILLED = "never_drilled"
+DESELECTED = "deselected"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
     checks = [
         *_failed_checks(facts.failed_tests, drills, planned),
         *_not_covered(facts, drills, table),
+        *_deselected(table),
     ]
     undrilled = [{"what": alert, "why": why} for alert, why in facts.undrilled.items()]
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
@@ -161,6 +163,20 @@ def _failed_checks(
         {"id": test, "area": "test", "verdict": "fail", "reason": "test_failed"}
         for test in failed
         if test not in explained
+    ]
+
+
+def _deselected(table: DrillTable) -> list[dict[str, str]]:
+    """Drills that somebody asked this run to leave out: a part of the table proves a part."""
+    return [
+        {
+            "id": title,
+            "area": "coverage",
+            "verdict": Verdict.UNKNOWN.word,
+            "reason": DESELECTED,
+            "message": "this run was asked to leave it out",
+        }
+        for title in table.deselected
     ]
 
 

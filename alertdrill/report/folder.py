@@ -23,12 +23,14 @@ class DrillTable:
     """What the drills that were found expect, those that this run left out among them.
 
     ``fires``: the alerts that must fire, by drill id. ``whole``: nobody asked this run to leave
-    out any, and it looked everywhere where the project keeps drills. ``left_out``: the titles of
-    those that it left out by itself, and why.
+    out any, and it looked everywhere where the project keeps drills. ``deselected``: what it was
+    asked to leave out, as titles. ``left_out``: the titles of those that it left out by itself,
+    and why.
     """
 
     fires: Mapping[str, frozenset[str]]
     whole: bool
+    deselected: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +94,12 @@ class RunFolder:
     def add_table(self, worker: str, table: DrillTable) -> None:
         """What this worker found. Every worker finds the same."""
         fires = {identifier: sorted(alerts) for identifier, alerts in table.fires.items()}
-        row = {"whole": table.whole, "fires": fires, "left_out": dict(table.left_out)}
+        row = {
+            "whole": table.whole,
+            "fires": fires,
+            "deselected": table.deselected,
+            "left_out": dict(table.left_out),
+        }
         self._write("table", worker, row)
 
     def table(self) -> DrillTable:
@@ -100,7 +107,9 @@ class RunFolder:
         rows = self._read("table")
         fires = {k: frozenset(v) for row in rows for k, v in row["fires"].items()}
         left_out = {title: why for row in rows for title, why in row["left_out"].items()}
-        return DrillTable(fires, bool(rows) and all(row["whole"] for row in rows), left_out)
+        deselected = tuple(dict.fromkeys(title for row in rows for title in row["deselected"]))
+        whole = bool(rows) and all(row["whole"] for row in rows)
+        return DrillTable(fires, whole, deselected, left_out)
 
     def add_settled(self, worker: str) -> None:
         """This worker's stack is up, or will never be."""

@@ -17,6 +17,7 @@ STATES = ("pending", "firing", "inhibited", "notified")
 TITLE_WIDTH = 44
 UNFOLDED_WIDTH = 1_000
 ALERT_WIDTH = 31
+LONGEST_LIST = 15
 
 
 def drill_lines(drill: Mapping[str, Any]) -> list[str]:
@@ -71,10 +72,12 @@ def summary_lines(document: Mapping[str, Any], folder: Path) -> list[str]:
         ("test_failed", "failed tests"),
         ("never_drilled", "failed, for no drill expects it and alertdrill.toml does not say why"),
         ("not_covered", "unknown, for no drill that passed expects it"),
+        ("deselected", "unknown, for this run was asked to leave it out"),
     ):
         found = [check["id"] for check in document["checks"] if check["reason"] == reason]
         if found and document["drills"]:
-            lines.append(f"{words}: {', '.join(found)}")
+            more = f" and {len(found) - LONGEST_LIST} more" if len(found) > LONGEST_LIST else ""
+            lines.append(f"{words}: {', '.join(found[:LONGEST_LIST])}{more}")
     if document["not_verified"]:
         lines.append("not verified:")
         lines += [f"  {row['what']}: {row['why']}" for row in document["not_verified"]]

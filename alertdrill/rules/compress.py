@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from promql_parser import Expr
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from alertdrill.errors import UsageError
@@ -35,7 +36,7 @@ from alertdrill.rules.model import (
     UnreadRule,
     load_monitoring,
 )
-from alertdrill.rules.soundness import Unit, unit, unsound_reasons
+from alertdrill.rules.soundness import Unit, calendar_reasons, unit, unsound_reasons
 
 # Prometheus' own defaults of the flags that are durations of alerting.
 _FLAGS_MS = {"--rules.alert.resend-delay": 60_000, "--query.lookback-delta": 300_000}
@@ -45,11 +46,15 @@ _FAST_SCRAPE_MS = 100
 
 @dataclass(frozen=True)
 class Unsound:
-    """A rule that means something else on the faster clock: why, and what was done about it."""
+    """A rule that means something else on the faster clock: why, and what was done about it.
+
+    ``calendar``: whatever its numbers mean, so nobody can say that they don't matter.
+    """
 
     rule: str
     why: str
     done: str
+    calendar: bool = False
 
 
 _HOURS = "Alertmanager's time intervals follow the real clock and calendar"
@@ -287,11 +292,32 @@ def _unsound(rules: Sequence[AlertRule | RecordingRule]) -> tuple[Unsound, ...]:
     # than their number.
     for _ in recordings:
         recorded = {rule.name: unit(tree, recorded) for rule, tree in recordings}
-    return tuple(
-        Unsound(rule.name, reason, "durations divided, numbers kept; judge it on the real clock")
+    calendars = {rule.name: calendar_reasons(tree) for rule, tree in recordings}
+    done = "durations divided, numbers kept; judge it on the real clock"
+    own = [
+        Unsound(rule.name, reason, done, calendar=reason in calendar_reasons(tree))
         for rule, tree in trees
         for reason in unsound_reasons(tree, recorded)
-    )
+    ]
+    # What a rule reads through recordings it depends on all the same.
+    heard = [
+        Unsound(rule.name, f"through {name}: {reason}", done, calendar=True)
+        for rule, tree in trees
+        for name in sorted(_read_through(tree, {r.name: t for r, t in recordings}))
+        for reason in calendars[name]
+    ]
+    return (*own, *heard)
+
+
+def _read_through(tree: Expr, recordings: Mapping[str, Expr]) -> set[str]:
+    """The recorded series that ``tree`` reads, by itself or through others."""
+    unread, read = [tree], set[str]()
+    while unread:
+        names = {promql.metric_name(selector) for selector in promql.selectors(unread.pop())}
+        new = {name for name in names if name in recordings} - read
+        read |= {name for name in new if name is not None}
+        unread += [recordings[name] for name in new if name is not None]
+    return read
 
 
 def _notes(config: PrometheusConfig, alertmanager: Path, factor: Fraction) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ def fire_deadline(
         (
             ("window", window_s(rule.expr, recorded_windows(monitoring))),
             ("for", rule.for_s),
+            ("query_offset", monitoring.query_offset_s(rule)),
             ("evaluation", 2 * monitoring.interval_s(rule)),
             ("scrape", 2 * scrape_s(rule, monitoring)),
             group,
@@ -154,6 +155,7 @@ def resolve_deadline(
         (
             ("window", window_s(rule.expr, recorded_windows(monitoring))),
             ("keep_firing_for", rule.keep_firing_for_s),
+            ("query_offset", monitoring.query_offset_s(rule)),
             ("evaluation", 2 * monitoring.interval_s(rule)),
             ("scrape", 2 * scrape_s(rule, monitoring)),
             ("group_interval", interval_s),

@@ -93,12 +93,14 @@ class UnreadRule:
 
 @dataclass(frozen=True)
 class Group:
-    """Rules that are evaluated together; ``interval_s`` None: Prometheus' evaluation interval."""
+    """Rules that are evaluated together, on the state of ``query_offset_s`` ago; None in either:
+    what Prometheus' configuration says for all."""
 
     name: str
     interval_s: float | None
     rules: tuple[AlertRule | RecordingRule | UnreadRule, ...]
     line: int
+    query_offset_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class PrometheusConfig:
     rule_files: tuple[Path, ...]
     jobs: tuple[ScrapeJob, ...]
     alertmanagers: tuple[str, ...]
+    rule_query_offset_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,14 @@ class Monitoring:
                 if rule in group.rules and group.interval_s is not None:
                     return group.interval_s
         return self.prometheus.evaluation_interval_s
+
+    def query_offset_s(self, rule: AlertRule | RecordingRule) -> float:
+        """How old the state is that ``rule`` is evaluated on, in seconds."""
+        for file in self.files:
+            for group in file.groups:
+                if rule in group.rules and group.query_offset_s is not None:
+                    return group.query_offset_s
+        return self.prometheus.rule_query_offset_s
 
     def recordings(self) -> tuple[RecordingRule, ...]:
         return tuple(
@@ -195,8 +206,7 @@ def _group(place: Place) -> Group:
         raise place.error("a group needs a name")
     name = entries["name"].text()
     interval = entries["interval"].duration_ms() / 1000 if "interval" in entries else 0.0
-    if "query_offset" in entries:
-        entries["query_offset"].duration_ms()
+    offset = entries["query_offset"].duration_ms() / 1000 if "query_offset" in entries else None
     labels = _labels(entries.get("labels"))
     rules = entries["rules"].items() if "rules" in entries else ()
     return Group(
@@ -204,6 +214,7 @@ def _group(place: Place) -> Group:
         interval_s=interval or None,
         rules=tuple(_rule(item, name, labels) for item in rules),
         line=place.line,
+        query_offset_s=offset,
     )
 
 
@@ -297,6 +308,7 @@ def load_prometheus(path: Path) -> PrometheusConfig:
         path=path,
         scrape_interval_s=scrape_s,
         evaluation_interval_s=_seconds(shared, "evaluation_interval", 0.0) or DEFAULT_INTERVAL_S,
+        rule_query_offset_s=_seconds(shared, "rule_query_offset", 0.0),
         external_labels=MappingProxyType(_labels(shared.get("external_labels"))),
         rule_globs=tuple(pattern.text() for pattern in patterns),
         rule_files=tuple(files),

@@ -112,20 +112,35 @@ def _call_unit(call: promql.Call, recorded: Mapping[str, Unit]) -> Unit:
 
 def unsound_reasons(expr: Expr, recorded: Mapping[str, Unit]) -> tuple[str, ...]:
     """Why ``expr`` can't be trusted on a compressed clock; empty when it can."""
-    found: list[str] = []
-    for reason in _reasons(expr, recorded):
-        if reason not in found:
-            found.append(reason)
-    return tuple(found)
+    return tuple(dict.fromkeys((*calendar_reasons(expr), *_unit_reasons(expr, recorded))))
 
 
-def _reasons(expr: Expr, recorded: Mapping[str, Unit]) -> Iterator[str]:
+def calendar_reasons(expr: Expr) -> tuple[str, ...]:
+    """Those of ``unsound_reasons`` that hold whatever the numbers in ``expr`` mean."""
+    return tuple(dict.fromkeys(_calendar_reasons(expr)))
+
+
+def _calendar_reasons(expr: Expr) -> Iterator[str]:
     if isinstance(expr, promql.Call):
         name = expr.func.name
         if name in _CALENDAR:
             yield f"{name}() tells the time of day or the date, which isn't compressed"
         if name == "predict_linear":
             yield "predict_linear() looks ahead by a constant number of seconds"
+    rest = isinstance(expr, promql.BinaryExpr) and operator(expr) == "%"
+    if rest and any(isinstance(e, promql.Call) and e.func.name == "time" for e in _under(expr)):
+        yield "time() % … tells the time of day, which isn't compressed"
+    for child in children(expr):
+        yield from _calendar_reasons(child)
+
+
+def _under(expr: Expr) -> Iterator[Expr]:
+    yield expr
+    for child in children(expr):
+        yield from _under(child)
+
+
+def _unit_reasons(expr: Expr, recorded: Mapping[str, Unit]) -> Iterator[str]:
     if isinstance(expr, promql.BinaryExpr) and is_comparison(expr):
         left, right = unit(expr.lhs, recorded), unit(expr.rhs, recorded)
         if left.powers != right.powers and not (_is_zero(expr.lhs) or _is_zero(expr.rhs)):
@@ -134,7 +149,7 @@ def _reasons(expr: Expr, recorded: Mapping[str, Unit]) -> Iterator[str]:
                 for cause in _both(left.causes, right.causes)
             )
     for child in children(expr):
-        yield from _reasons(child, recorded)
+        yield from _unit_reasons(child, recorded)
 
 
 def _is_zero(expr: Expr) -> bool:

@@ -199,6 +199,27 @@ DEFECTS = [
         ),
         Reason.UNEXPECTED_INHIBITION,
     ),
+    # No drill fires the two together: only what the project says of them can tell.
+    Defect(
+        "a warning that fires in another drill mutes every page",
+        REFUSED,
+        (
+            replaced(
+                "alertmanager.yml",
+                "inhibit_rules:\n",
+                "inhibit_rules:\n"
+                "  - source_matchers: ['alertname=\"TargetMissing\"']\n"
+                "    target_matchers: ['severity=\"critical\"']\n",
+            ),
+        ),
+        Reason.UNEXPECTED_INHIBITION,
+    ),
+    Defect(
+        "every rule looks at what was two minutes ago",
+        KILLED,
+        (replaced("prometheus.yml", "global:\n", "global:\n  rule_query_offset: 2m\n"),),
+        Reason.PROMISE_NOT_KEPT,
+    ),
     # --- alerts that lie ---
     Defect(
         "an alert that blames the wrong upstream",
@@ -230,6 +251,21 @@ DEFECTS = [
                 expr=(
                     '(sum(rate(sync_operations_total{status="error"}[5m])) / '
                     "sum(rate(sync_operations_total[5m])) > 0.05) unless on() (hour() < 0)"
+                ),
+            ),
+        ),
+        Reason.NOT_ON_THIS_CLOCK,
+    ),
+    Defect(
+        "an alert that sleeps at night, and a recording rule that knows when",
+        REFUSED,
+        (
+            added({"record": "paging_sleeps", "expr": "hour() < 0"}),
+            rule(
+                "HighErrorRate",
+                expr=(
+                    '(sum(rate(sync_operations_total{status="error"}[5m])) / '
+                    "sum(rate(sync_operations_total[5m])) > 0.05) unless on() paging_sleeps"
                 ),
             ),
         ),

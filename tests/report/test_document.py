@@ -148,7 +148,7 @@ def test_an_alert_whose_drill_did_not_run_or_did_not_pass_is_unknown(folder: Run
 def test_drills_that_the_run_left_out_by_itself_are_not_verified(folder: RunFolder) -> None:
     folder.add_drill("a", drill("a"))
     left_out = {"B": "for the night", "C": "no jaeger", "D": "for the night"}
-    folder.add_table("gw0", DrillTable({"a": frozenset({"High"})}, True, left_out))
+    folder.add_table("gw0", DrillTable({"a": frozenset({"High"})}, True, left_out=left_out))
     document = written(folder)
     assert document["verdict"] == "pass"
     assert document["not_verified"] == [

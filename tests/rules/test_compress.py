@@ -242,6 +242,36 @@ def test_a_rule_that_means_the_same_is_not(write, expr):
     assert compressed(write(alerts=RECORDINGS + alert(expr))).unsound == ()
 
 
+PAGING_HOURS = """\
+groups:
+- name: g
+  rules:
+  - record: working
+    expr: vector(1) and on() (hour() > 8)
+  - record: paging
+    expr: working
+"""
+
+
+@pytest.mark.parametrize("expr", ["x > 5 and on() paging", "x > 5 and on() working"])
+def test_who_reads_the_hour_through_recordings_depends_on_it(write, expr):
+    found = compressed(write(alerts=PAGING_HOURS + alert(expr))).unsound
+    assert [(one.rule, one.calendar) for one in found if "hour()" in one.why] == [
+        ("working", True),
+        ("paging", True),
+        ("A", True),
+    ]
+
+
+def test_the_time_of_day_is_no_matter_of_numbers(write):
+    expr = "x > 5 unless on() vector(time() % 86400 - 72000) > 0"
+    (found,) = compressed(write(alerts=RECORDINGS + alert(expr))).unsound
+    assert "time() % … tells the time of day" in found.why
+    assert found.calendar
+    numbers = compressed(write(alerts=RECORDINGS + alert("time() - x > 300"))).unsound
+    assert [one.calendar for one in numbers] == [False], "the twin, which `any_clock` may excuse"
+
+
 def test_an_unsound_rule_is_left_alone_when_nothing_is_compressed(write):
     folder = write(alerts=RECORDINGS + alert("increase(x[5m]) > 10"))
     assert compressed(folder, 1).unsound == ()

@@ -89,6 +89,7 @@ def test_fire(monitoring):
     assert deadline.parts == (
         ("window", 300),
         ("for", 120),
+        ("query_offset", 0),
         ("evaluation", 60),
         ("scrape", 30),
         ("group_wait", 10),
@@ -109,6 +110,7 @@ def test_resolve(monitoring):
     assert deadline.parts == (
         ("window", 300),
         ("keep_firing_for", 180),
+        ("query_offset", 0),
         ("evaluation", 60),
         ("scrape", 30),
         ("group_interval", 60),
@@ -130,6 +132,20 @@ def test_a_group_that_is_shared_may_have_to_wait_for_its_interval(write):
     parts = dict(fire_deadline(monitoring.alerts["A"], monitoring).parts)
     assert parts["group_interval"] == 60
     assert "group_wait" not in parts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "offset_s"),
+    [
+        ("- name: fast", "- name: fast\n    query_offset: 90s", 90),
+        ("- name: slow", "- name: slow\n    query_offset: 90s", 0),
+    ],
+)
+def test_a_rule_that_looks_at_older_data_is_later(write, old, new, offset_s):
+    folder = write(alerts=RULES.replace(old, new), alertmanager=ROUTES)
+    monitoring = load_monitoring(folder / "prometheus.yml", folder / "alertmanager.yml")
+    for deadline in (fire_deadline, resolve_deadline):
+        assert dict(deadline(monitoring.alerts["A"], monitoring).parts)["query_offset"] == offset_s
 
 
 def test_only_the_jobs_that_a_rule_names_are_waited_for(monitoring):
