@@ -92,6 +92,7 @@ class _Experiment:
     recovered: float | None = None
     baseline_s: float = 0.0
     world: World | None = None
+    undelivered: dict[str, float] = field(default_factory=dict)
     signals: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -260,7 +261,7 @@ class _Experiment:
     def _break_observe_heal(self, watch: AlertWatch, load: LoadSession) -> None:
         fault, stack = self.drill.fault, self.bench.stack
         before = self._exposure_before(watch)
-        failures = steady.failed_deliveries(self.bench)
+        self.undelivered = steady.failed_deliveries(self.bench)
 
         def break_and_observe() -> None:
             watch.look_away(fault.breaks)
@@ -273,7 +274,7 @@ class _Experiment:
             self._observe(load, before)
             self._judge(load, before)
             if not heartbeat.silenced(self.drill, self.bench):
-                self._judge_deliveries(failures)
+                self._judge_deliveries("under the fault")
             self.findings += self.panel.under_fault(self._view(watch, load))
 
         def heal() -> None:
@@ -400,6 +401,9 @@ class _Experiment:
         for case in self.cases:
             self.findings += case.findings_after_heal(healed, now)
         self._steady_again(load)
+        # An attempt that hangs is counted only when it is given up; so is one of "resolved".
+        if not heartbeat.silenced(self.drill, self.bench):
+            self._judge_deliveries("after healing")
         self.findings += self.panel.after(self._view(watch, load))
         self._date_signals()
         assert self.world is not None
@@ -531,14 +535,14 @@ class _Experiment:
         except DeadlineExceeded as error:
             raise _Ended(reason, f"{last} (waited {timeout_s:.0f} s)") from error
 
-    def _judge_deliveries(self, before: dict[str, float]) -> None:
-        for name, value in steady.failed_deliveries(self.bench).items():
-            if value > before.get(name, 0.0):
+    def _judge_deliveries(self, when: str) -> None:
+        """Failures since the last look, the first of which was before the fault."""
+        before, self.undelivered = self.undelivered, steady.failed_deliveries(self.bench)
+        for name, value in self.undelivered.items():
+            grown = value - before.get(name, 0.0)
+            if grown > 0:
                 self.findings.append(
-                    Finding(
-                        Reason.DELIVERY_FAILED,
-                        f"{name} grew by {value - before.get(name, 0.0):.0f} under the fault",
-                    )
+                    Finding(Reason.DELIVERY_FAILED, f"{name} grew by {grown:.0f} {when}")
                 )
 
     def _record(self) -> None:

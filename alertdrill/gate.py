@@ -165,6 +165,10 @@ def _conclude(code: int, folder: RunFolder, shown: set[str], progress: Progress)
         )
         return EXIT_USAGE
     document: dict[str, Any] = folder.read_verdict()
+    if document["errors"] and not folder.drills():  # nothing was started: one sentence is enough
+        for message in document["errors"]:
+            progress.say(f"error: {message}")
+        return EXIT_USAGE
     for drill in document["drills"]:
         if drill["id"] not in shown:  # it was planned, and left no result
             for line in drill_lines(drill):

@@ -126,11 +126,18 @@ def _pairs(node: MappingNode, seen: frozenset[int]) -> Iterator[tuple[Node, Node
 _TEMPLATE_WORDS = (".Values", ".Release", ".Chart", "{{ include", "{{- include", "{%")
 
 
-def is_template(text: str) -> bool:
-    """Whether ``text`` looks like a Helm or Jinja template rather than what one renders to."""
+def is_template(text: str, error: MarkedYAMLError | None = None) -> bool:
+    """Whether ``text`` looks like a Helm or Jinja template rather than what one renders to.
+
+    ``error``  why it is no YAML: a template breaks off at an action. Elsewhere ``{{ $value }}``
+               is what every rule file may hold
+    """
     if any(word in text for word in _TEMPLATE_WORDS):
         return True
-    return any(line.lstrip().startswith("{{") for line in text.splitlines())
+    marks = () if error is None else (error.problem_mark, error.context_mark)
+    near = {int(mark.line) + step for mark in marks if mark is not None for step in (-1, 0)}
+    lines = text.splitlines()
+    return any(lines[n].lstrip().startswith("{{") for n in near if 0 <= n < len(lines))
 
 
 def is_readable(path: Path) -> bool:
@@ -168,7 +175,7 @@ def parse_document(text: str, path: Path) -> Place:
         mark = error.problem_mark
         line = None if mark is None else int(mark.line) + 1
         problem = error.problem or "not valid YAML"
-        if is_template(text):
+        if is_template(text, error):
             problem = "is a template, not YAML: render it first (helm template …)"
         if "another document" in problem:
             problem = "holds more than one YAML document; only one is read"

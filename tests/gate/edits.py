@@ -28,7 +28,7 @@ def rule(name: str, **changes: Any) -> Edit:
 
     def edit(folder: Path) -> None:
         with _alerts(folder) as rules:
-            (found,) = (r for r in rules if r["alert"] == name)
+            (found,) = (r for r in rules if r.get("alert") == name)
             for key, value in changes.items():
                 if value is None:
                     del found[key]
@@ -45,7 +45,7 @@ def removed(name: str) -> Edit:
 
     def edit(folder: Path) -> None:
         with _alerts(folder) as rules:
-            (found,) = (r for r in rules if r["alert"] == name)
+            (found,) = (r for r in rules if r.get("alert") == name)
             rules.remove(found)
 
     return edit
@@ -56,9 +56,9 @@ def as_the_guide_writes_it(name: str) -> Edit:
 
     def edit(folder: Path) -> None:
         guide = YAML().load(GUIDE / "alerts.yml")
-        (original,) = (r for r in guide["groups"][0]["rules"] if r["alert"] == name)
+        (original,) = (r for r in guide["groups"][0]["rules"] if r.get("alert") == name)
         with _alerts(folder) as rules:
-            (index,) = (n for n, r in enumerate(rules) if r["alert"] == name)
+            (index,) = (n for n, r in enumerate(rules) if r.get("alert") == name)
             rules[index] = original
 
     return edit

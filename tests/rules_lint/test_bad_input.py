@@ -49,6 +49,15 @@ groups:
 """
 
 # What is wrong, the file's text, the code and the line that must be told.
+# What Prometheus renders itself is no template of Helm's, whatever else is wrong with the file.
+SLIP = (
+    GOOD.replace("    rules:", "   rules:")
+    + """        annotations:
+          description: >-
+            {{ $value | humanizePercentage }} of the requests failed
+"""
+)
+
 BAD = [
     ("bad YAML", "groups:\n  - name: [x\n", "AD101", 3),
     ("a tab", "groups:\n\t- name: x\n", "AD101", 2),
@@ -90,6 +99,7 @@ BAD = [
     ("Helm", HELM, "AD103", 1),
     ("Helm in an expression", HELM_EXPR, "AD103", 5),
     ("Jinja", "{% for x in y %}\n" + GOOD + "{% endfor %}\n", "AD103", 1),
+    ("a slip beside an annotation", SLIP, "AD101", 3),
     ("nested too deeply", "groups: " + "[" * 3_000 + "]" * 3_000 + "\n", "AD101", 1),
     ("a merge with itself", "groups: &a\n  - &b\n    <<: *b\n    rules: []\n", "AD106", 2),
     ("binary", "groups: \x00\x01\n", "AD101", 1),

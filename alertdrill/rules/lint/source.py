@@ -62,7 +62,7 @@ def documents(source: Source) -> list[Node]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         spot = START if mark is None else Spot(int(mark.line) + 1, int(mark.column) + 1)
-        if is_template(source.text):
+        if is_template(source.text, error):
             spot = template_spot(source)
             source.note("AD103", "is a template, not YAML: no rule in it was judged", spot)
         else:
