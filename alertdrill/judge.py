@@ -104,7 +104,6 @@ class AlertCase:
         findings = [
             Finding(Reason.PROMISE_NOT_KEPT, f"{self.alert}: {why}") for why in self.broken_promises
         ]
-        findings += self.inhibitions
         if self.unsound is not None:
             findings.append(Finding(Reason.NOT_ON_THIS_CLOCK, f"{self.alert}: {self.unsound}"))
         notified = self._notified()
@@ -156,7 +155,8 @@ class AlertCase:
             findings += wrong_arrivals(
                 self.alert, notified, self.routed, self.expectation, self.labels
             )
-        return findings
+        # Last: what the files say weighs less than what was seen.
+        return [*findings, *self.inhibitions]
 
     def _must_be_quiet(self, notified: Sequence[Notification]) -> list[Finding]:
         fired = self._fired_at()
