@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from promql_parser import Expr
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from alertdrill.errors import UsageError
@@ -292,7 +291,8 @@ def _unsound(rules: Sequence[AlertRule | RecordingRule]) -> tuple[Unsound, ...]:
     # than their number.
     for _ in recordings:
         recorded = {rule.name: unit(tree, recorded) for rule, tree in recordings}
-    calendars = {rule.name: calendar_reasons(tree) for rule, tree in recordings}
+    named = [(rule.name, tree) for rule, tree in recordings]
+    calendars = [(name, reason) for name, tree in named for reason in calendar_reasons(tree)]
     done = "durations divided, numbers kept; judge it on the real clock"
     own = [
         Unsound(rule.name, reason, done, calendar=reason in calendar_reasons(tree))
@@ -303,21 +303,10 @@ def _unsound(rules: Sequence[AlertRule | RecordingRule]) -> tuple[Unsound, ...]:
     heard = [
         Unsound(rule.name, f"through {name}: {reason}", done, calendar=True)
         for rule, tree in trees
-        for name in sorted(_read_through(tree, {r.name: t for r, t in recordings}))
-        for reason in calendars[name]
+        for name, reason in calendars
+        if name in promql.metrics_read(tree, named)
     ]
     return (*own, *heard)
-
-
-def _read_through(tree: Expr, recordings: Mapping[str, Expr]) -> set[str]:
-    """The recorded series that ``tree`` reads, by itself or through others."""
-    unread, read = [tree], set[str]()
-    while unread:
-        names = {promql.metric_name(selector) for selector in promql.selectors(unread.pop())}
-        new = {name for name in names if name in recordings} - read
-        read |= {name for name in new if name is not None}
-        unread += [recordings[name] for name in new if name is not None]
-    return read
 
 
 def _notes(config: PrometheusConfig, alertmanager: Path, factor: Fraction) -> tuple[str, ...]:

@@ -73,19 +73,9 @@ def hears_itself(rule: AlertRule, monitoring: Monitoring) -> bool:
     ``ALERTS``, or what Prometheus and Alertmanager count of themselves. What it says next then
     depends on its having fired.
     """
-    recorded: dict[str, list[str]] = {}
-    for recording in monitoring.recordings():
-        recorded.setdefault(recording.name, []).append(recording.expr)
-    unread, read = [rule.expr], set[str]()
-    while unread:
-        for selector in promql.selectors(promql.parse(unread.pop())):
-            name = promql.metric_name(selector)
-            if name is None or name.startswith(OWN_SERIES):
-                return True
-            if name not in read:
-                read.add(name)
-                unread += recorded.get(name, ())
-    return False
+    recordings = [(r.name, promql.parse(r.expr)) for r in monitoring.recordings()]
+    read = promql.metrics_read(promql.parse(rule.expr), recordings)
+    return any(name is None or name.startswith(OWN_SERIES) for name in read)
 
 
 def scrape_s(rule: AlertRule, monitoring: Monitoring) -> float:

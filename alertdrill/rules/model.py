@@ -7,7 +7,7 @@ line, because a gate that runs on half a configuration proves nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -152,19 +152,18 @@ class Monitoring:
 
     def interval_s(self, rule: AlertRule | RecordingRule) -> float:
         """How often ``rule`` is evaluated, in seconds."""
-        for file in self.files:
-            for group in file.groups:
-                if rule in group.rules and group.interval_s is not None:
-                    return group.interval_s
-        return self.prometheus.evaluation_interval_s
+        own = (group.interval_s for group in self._groups_of(rule))
+        shared = self.prometheus.evaluation_interval_s
+        return next((interval_s for interval_s in own if interval_s is not None), shared)
 
     def query_offset_s(self, rule: AlertRule | RecordingRule) -> float:
         """How old the state is that ``rule`` is evaluated on, in seconds."""
-        for file in self.files:
-            for group in file.groups:
-                if rule in group.rules and group.query_offset_s is not None:
-                    return group.query_offset_s
-        return self.prometheus.rule_query_offset_s
+        own = (group.query_offset_s for group in self._groups_of(rule))
+        shared = self.prometheus.rule_query_offset_s
+        return next((offset_s for offset_s in own if offset_s is not None), shared)
+
+    def _groups_of(self, rule: AlertRule | RecordingRule) -> Iterator[Group]:
+        return (group for file in self.files for group in file.groups if rule in group.rules)
 
     def recordings(self) -> tuple[RecordingRule, ...]:
         return tuple(

@@ -8,7 +8,7 @@ compared with the tree that was wanted.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
 
@@ -112,6 +112,17 @@ def metric_name(selector: promql.VectorSelector) -> str | None:
     if selector.name:
         return selector.name
     return equal_matcher(selector, "__name__")
+
+
+def metrics_read(expr: Expr, recordings: Sequence[tuple[str, Expr]]) -> set[str | None]:
+    """The metrics that ``expr`` reads, by itself or through ``recordings`` (a name may have
+    several); None among them where a selector names no one metric."""
+    unread, read = [expr], set[str | None]()
+    while unread:
+        new = {metric_name(selector) for selector in selectors(unread.pop())} - read
+        read |= new
+        unread += [tree for name, tree in recordings if name in new]
+    return read
 
 
 def equal_matcher(selector: promql.VectorSelector, label: str) -> str | None:

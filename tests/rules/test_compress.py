@@ -263,6 +263,14 @@ def test_who_reads_the_hour_through_recordings_depends_on_it(write, expr):
     ]
 
 
+def test_each_recording_of_a_name_counts(write):
+    always = PAGING_HOURS.replace(
+        "expr: working", "expr: working\n  - record: paging\n    expr: up"
+    )
+    found = compressed(write(alerts=always + alert("x > 5 and on() paging"))).unsound
+    assert "A" in [one.rule for one in found]
+
+
 def test_the_time_of_day_is_no_matter_of_numbers(write):
     expr = "x > 5 unless on() vector(time() % 86400 - 72000) > 0"
     (found,) = compressed(write(alerts=RECORDINGS + alert(expr))).unsound
