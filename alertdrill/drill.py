@@ -11,6 +11,7 @@ from typing import Any
 from alertdrill.checks.expected import Failing, HealthExpected, LogLine, Span
 from alertdrill.errors import UsageError
 from alertdrill.faults.contract import Fault
+from alertdrill.faults.nothing import Nothing
 from alertdrill.load.plan import Load
 from alertdrill.verdict import Finding, Verdict
 
@@ -90,6 +91,11 @@ class Drill:
     def id(self) -> str:
         """The title as a file name and a fragment: ``postgresql-refuses-connections``."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing is broken."""
+        return isinstance(self.fault, Nothing)
 
     @property
     def named_alerts(self) -> frozenset[str]:

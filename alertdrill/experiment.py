@@ -18,7 +18,6 @@ from alertdrill.errors import (
     UsageError,
 )
 from alertdrill.faults.contract import Exposure
-from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.world import World, survey
 from alertdrill.judge import AlertCase, Role, role_of
 from alertdrill.load.session import LoadSession
@@ -100,7 +99,7 @@ class _Experiment:
 
     @property
     def is_control(self) -> bool:
-        return isinstance(self.drill.fault, Nothing)
+        return self.drill.is_control
 
     @property
     def _is_met_by_load(self) -> bool:

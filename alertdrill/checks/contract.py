@@ -8,7 +8,6 @@ from typing import Any
 
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill
-from alertdrill.faults.nothing import Nothing
 from alertdrill.load.session import LoadSession
 from alertdrill.signals.alerts import AlertWatch
 from alertdrill.verdict import Finding
@@ -28,7 +27,7 @@ class View:
 
     @property
     def is_control(self) -> bool:
-        return isinstance(self.drill.fault, Nothing)
+        return self.drill.is_control
 
     @property
     def spares_users(self) -> bool:

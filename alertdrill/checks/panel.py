@@ -16,7 +16,6 @@ from alertdrill.checks.traces import TraceBlame
 from alertdrill.config import Config
 from alertdrill.drill import Drill
 from alertdrill.errors import AlertdrillError, UsageError
-from alertdrill.faults.nothing import Nothing
 from alertdrill.premises import reason_of
 from alertdrill.verdict import Finding, Verdict
 
@@ -33,7 +32,7 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
         checks.append(Agreement(slis))
     if config.promises is not None:
         checks.append(Promises(config.load_promises()))
-    if drill.logs is not None or isinstance(drill.fault, Nothing):
+    if drill.logs is not None or drill.is_control:
         checks.append(Logs())
     if drill.blames is not None and config.traces is not None:
         checks.append(TraceBlame(config.traces, drill.blames))

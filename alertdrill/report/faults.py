@@ -12,7 +12,6 @@ from rich.table import Table
 from alertdrill.config import Sli
 from alertdrill.drill import Drill
 from alertdrill.faults.catalogue import Entry
-from alertdrill.faults.nothing import Nothing
 
 HEAD = """# Faults
 
@@ -71,7 +70,7 @@ def _health(drill: Drill) -> str:
 
 def _cost(drill: Drill, slis: Iterable[Sli]) -> str:
     """Burn rates, as the SRE workbook defines them, that follow from how many requests fail."""
-    if drill.spares_users or isinstance(drill.fault, Nothing):
+    if drill.spares_users or drill.is_control:
         return "within budget"
     burns = [
         f"{sli.name} {failing.at_least / (1 - sli.objective):.3g}"
