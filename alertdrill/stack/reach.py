@@ -23,11 +23,11 @@ LOG_LINES_SHOWN = 30
 EXEC_TIMEOUT_S = 20
 TIMED_OUT = 124
 
-# On a busy machine the engine sometimes loses what a command printed, and says exit 0 all the same
-# (docker-py 2042). A mark behind the output tells whether it came through; where it didn't, the
-# command is run again.
-OUTPUT_ENDS = "\x04"  # END OF TRANSMISSION
-_THEN_SAYS_SO = '"$@" && printf "\\004"'
+# On a busy machine the engine sometimes loses what a command printed, all of it or the part before
+# it listened, and says exit 0 all the same (docker-py 2042). A mark before the output and one
+# behind it tell whether it came through; where it didn't, the command is run again.
+OUTPUT_BEGINS, OUTPUT_ENDS = "\x02", "\x04"  # START OF TEXT, END OF TRANSMISSION
+_BETWEEN_MARKS = 'printf "\\002"; "$@" && printf "\\004"'
 EXEC_ATTEMPTS = 5
 
 
@@ -95,11 +95,11 @@ class Reach(ABC):
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
         """Exit code and output (both streams) of ``argv`` in the container.
 
-        ``argv`` may run more than once, see ``OUTPUT_ENDS``. Raises StackError when it can't be
+        ``argv`` may run more than once, see ``OUTPUT_BEGINS``. Raises StackError when it can't be
         run, takes longer than ``EXEC_TIMEOUT_S``, or its output is lost each time.
         """
         # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
-        bounded = ["timeout", str(EXEC_TIMEOUT_S), "sh", "-c", _THEN_SAYS_SO, "exec", *argv]
+        bounded = ["timeout", str(EXEC_TIMEOUT_S), "sh", "-c", _BETWEEN_MARKS, "exec", *argv]
         for _ in range(EXEC_ATTEMPTS):
             with engine_errors(f"{component} can't run {argv[0]}"):
                 result = self.container(component).exec_run(bounded)
@@ -108,10 +108,13 @@ class Reach(ABC):
             if result.exit_code == TIMED_OUT:
                 raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
             output = result.output.decode(errors="replace")
-            if result.exit_code != 0:
+            # Not always first and last: the error stream has a pipe of its own.
+            begins, ends = OUTPUT_BEGINS in output, OUTPUT_ENDS in output
+            output = output.replace(OUTPUT_BEGINS, "", 1).replace(OUTPUT_ENDS, "", 1)
+            if begins and (ends or result.exit_code != 0):
                 return result.exit_code, output
-            if OUTPUT_ENDS in output:  # not always last: the error stream has a pipe of its own
-                return 0, output.replace(OUTPUT_ENDS, "", 1)
+        if result.exit_code != 0:
+            return result.exit_code, output
         raise StackError(
             f"{component}: {argv[0]} succeeded {EXEC_ATTEMPTS} times, but the engine lost its "
             f"output: {output[-200:]!r}"

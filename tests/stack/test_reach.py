@@ -11,7 +11,7 @@ import pytest
 
 from alertdrill.errors import StackError
 from alertdrill.stack import reach
-from alertdrill.stack.reach import EXEC_ATTEMPTS, OUTPUT_ENDS, Reach
+from alertdrill.stack.reach import EXEC_ATTEMPTS, OUTPUT_BEGINS, OUTPUT_ENDS, Reach
 
 
 class Answering(Reach):
@@ -39,25 +39,29 @@ class Answering(Reach):
         raise NotImplementedError
 
 
-WHOLE = f"3\n{OUTPUT_ENDS}"
+WHOLE = f"{OUTPUT_BEGINS}3\n{OUTPUT_ENDS}"
 
 
-def test_an_output_that_came_through_is_given_without_its_mark() -> None:
+def test_an_output_that_came_through_is_given_without_its_marks() -> None:
     stack = Answering((0, WHOLE))
     assert stack.exec("redis", ["echo", "3"]) == (0, "3\n")
     assert len(stack.asked) == 1
 
 
-@pytest.mark.parametrize("lost", ["", "3\n", "3"])
+@pytest.mark.parametrize(
+    "lost",
+    ["", f"{OUTPUT_BEGINS}3\n", OUTPUT_BEGINS, OUTPUT_ENDS, f"3\n{OUTPUT_ENDS}"],
+    ids=["all", "the end", "all but the begin", "all but the end", "the begin"],
+)
 def test_a_command_whose_output_was_lost_runs_again(lost: str) -> None:
     stack = Answering((0, lost), (0, WHOLE))
     assert stack.exec("redis", ["echo", "3"]) == (0, "3\n")
     assert stack.asked[0] == stack.asked[1]
 
 
-def test_a_complaint_that_comes_after_the_mark_is_kept() -> None:
-    stack = Answering((0, f"3\n{OUTPUT_ENDS}warning\n"))
-    assert stack.exec("redis", ["echo", "3"]) == (0, "3\nwarning\n")
+def test_complaints_that_come_outside_the_marks_are_kept() -> None:
+    stack = Answering((0, f"early\n{OUTPUT_BEGINS}3\n{OUTPUT_ENDS}late\n"))
+    assert stack.exec("redis", ["echo", "3"]) == (0, "early\n3\nlate\n")
 
 
 def test_an_output_that_is_lost_each_time_is_an_error_not_an_empty_answer() -> None:
@@ -67,9 +71,19 @@ def test_an_output_that_is_lost_each_time_is_an_error_not_an_empty_answer() -> N
 
 
 def test_a_command_that_failed_runs_once() -> None:
-    stack = Answering((1, "no such file\n"))
+    stack = Answering((1, f"{OUTPUT_BEGINS}no such file\n"))
     assert stack.exec("redis", ["cat", "x"]) == (1, "no such file\n")
     assert len(stack.asked) == 1
+
+
+def test_a_command_whose_failure_was_lost_is_asked_why_again() -> None:
+    stack = Answering((1, ""), (1, f"{OUTPUT_BEGINS}no such file\n"))
+    assert stack.exec("redis", ["cat", "x"]) == (1, "no such file\n")
+
+
+def test_a_failure_without_words_is_a_failure_all_the_same() -> None:
+    stack = Answering(*[(127, "sh: not found")] * EXEC_ATTEMPTS)
+    assert stack.exec("redis", ["cat", "x"]) == (127, "sh: not found")
 
 
 def test_a_command_that_ran_too_long_is_an_error() -> None:
