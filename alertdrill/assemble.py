@@ -209,6 +209,11 @@ def _stack_document(
             {"what": f"scrape job {target.job}", "why": f"down here: {target.error}"}
             for target in bench.metrics.targets()
             if target.job in optional and target.health == "down"
+        ]
+        + [
+            {"what": image.name, "why": image.unverified}
+            for image in images.values()
+            if image.unverified is not None
         ],
     }
 

@@ -33,15 +33,19 @@ def reload_monitoring(bench: Bench, source: Path, overlay: Path) -> None:
     bench.monitoring = monitoring
     bench.unsound = unsound_alerts(config, compressed, monitoring)
 
+    jobs = monitoring.prometheus.jobs
     targets = {
-        (job.name, f"http://{target}{job.metrics_path}")
-        for job in monitoring.prometheus.jobs
-        for target in job.targets
+        (job.name, f"http://{target}{job.metrics_path}") for job in jobs for target in job.targets
     }
+    discovered = {job.name for job in jobs if not job.targets}
 
     def in_force() -> bool:
         rules = {rule.name for rule in bench.alerts.rules() if rule.evaluated}
-        scraped = {(target.job, target.url) for target in bench.metrics.targets()}
+        scraped = {
+            (target.job, target.url)
+            for target in bench.metrics.targets()
+            if target.job not in discovered
+        }
         return rules == set(monitoring.alerts) and scraped == targets
 
     eventually(in_force, timeout_s=IN_FORCE_S, what="Prometheus to use its new files")

@@ -156,14 +156,12 @@ class ComposeProject:
         }
 
     def _service(self, component: Component) -> dict[str, Any]:
-        environment = dict(component.environment)
-        for peer, more in component.environment_beside.items():
-            environment |= more if peer in self._components else {}
+        component = component.among(self._components)
         service: dict[str, Any] = {
             "image": self._setting.images[component.image],
             "hostname": component.name,
             "labels": {RUN_LABEL: self._run_id},
-            "environment": {k: self._fill_in(v) for k, v in environment.items()},
+            "environment": {k: self._fill_in(v) for k, v in component.environment.items()},
             "ports": [
                 f"{LOOPBACK}:{self._ports[component.name][name]}:{number}"
                 for name, number in component.ports.items()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from alertdrill.stack.target import Evidence, Target
 
@@ -19,6 +19,8 @@ class Image:
     ``context``   further folders or files of the project that the build needs, by their path
     ``version``   what the build gives, for people
     ``buildable`` False: there is no folder; without the official image it can't be had
+    ``stand_in``  what is built is another program than the official image has: a sentence that
+                  says what, therefore, isn't verified
     """
 
     name: str
@@ -27,6 +29,7 @@ class Image:
     needs: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     buildable: bool = True
+    stand_in: str | None = None
 
 
 Probe = Callable[[Target, str], Evidence]
@@ -56,6 +59,7 @@ class Component:
     ``environment_beside``  component -> what is added to the environment when that runs too
     ``files``        container path -> path in the project; a file that the run has rewritten
                      (compressed rules) takes the place of the project's
+    ``files_beside``  component -> files that are copied as well when that runs too
     ``tmpfs``        container path -> size, e.g. ``"64m"``; gone when the container stops; root's,
                      with the mode that the folder has in the image (1777 where it has none)
     ``volumes``      container path -> volume of the stack
@@ -72,6 +76,7 @@ class Component:
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    files_beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     depends_on: tuple[str, ...] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +84,17 @@ class Component:
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     memory_mb: int | None = None
     user: str | None = None
+
+    def among(self, names: Collection[str]) -> Component:
+        """The same with what it has beside ``names`` as part of its environment and files."""
+        peers = [name for name in (*self.environment_beside, *self.files_beside) if name in names]
+        environment, files = dict(self.environment), dict(self.files)
+        for peer in peers:
+            environment |= self.environment_beside.get(peer, {})
+            files |= self.files_beside.get(peer, {})
+        return replace(
+            self, environment=environment, environment_beside={}, files=files, files_beside={}
+        )
 
 
 @dataclass(frozen=True)

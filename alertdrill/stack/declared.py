@@ -27,7 +27,8 @@ def name_in(run_id: str, what: str) -> str:
 
 
 def selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:
-    """The components called ``names`` and all that they depend on, in declared order.
+    """The components called ``names`` and all that they depend on, in declared order, each with
+    what it has beside the others.
 
     Raises UsageError when one isn't declared, or when they depend on each other in a circle.
     """
@@ -41,7 +42,7 @@ def selected(spec: StackSpec, names: Iterable[str]) -> dict[str, Component]:
         if name not in chosen:
             chosen.add(name)
             todo.extend(known[name].depends_on)
-    components = {name: component for name, component in known.items() if name in chosen}
+    components = {name: c.among(chosen) for name, c in known.items() if name in chosen}
     _refuse_cycles(components)
     return components
 
@@ -62,7 +63,6 @@ class Blueprint:
     """What every container of one run has in common; ``container`` gives one that isn't started.
 
     ``images``     image name -> reference that the engine has
-    ``beside``     the components of the run
     ``labels``     of every container
     ``roots``      folders in which files for containers are looked for, in this order
     ``values``     what ``${name}`` in commands and environments stands for
@@ -71,7 +71,6 @@ class Blueprint:
 
     run_id: str
     images: Mapping[str, str]
-    beside: Mapping[str, Component]
     labels: Mapping[str, str]
     roots: tuple[Path, ...]
     values: Mapping[str, str]
@@ -92,7 +91,7 @@ class Blueprint:
             self.images[component.image],
             docker_client_kw={"timeout": self.timeout_s},
             name=name_in(self.run_id, component.name),
-            env={k: self._fill_in(v) for k, v in self._environment(component).items()},
+            env={k: self._fill_in(v) for k, v in component.environment.items()},
             network=network,
             network_aliases=[component.name],
         )
@@ -131,13 +130,6 @@ class Blueprint:
         if component.user is not None:
             options["user"] = component.user
         return options
-
-    def _environment(self, component: Component) -> dict[str, str]:
-        environment = dict(component.environment)
-        for peer, more in component.environment_beside.items():
-            if peer in self.beside:
-                environment.update(more)
-        return environment
 
     def _fill_in(self, text: str) -> str:
         try:

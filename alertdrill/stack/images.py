@@ -63,7 +63,8 @@ Source = Literal["local", "pulled", "built"]
 class ResolvedImage:
     """An image that the engine has.
 
-    ``digest``  the registry's digest of a pulled image; of a built one, the engine's image id
+    ``digest``      the registry's digest of a pulled image; of a built one, the engine's image id
+    ``unverified``  what isn't verified with it, because a stand-in was built
     """
 
     name: str
@@ -71,6 +72,7 @@ class ResolvedImage:
     source: Source
     digest: str | None
     version: str
+    unverified: str | None = None
 
 
 class Outlook(StrEnum):
@@ -221,7 +223,7 @@ class ImageStore:
             tag = self.tag(image)
             identifier = self._inspect(tag)
             if identifier is not None:
-                return ResolvedImage(image.name, tag, "local", identifier, image.version)
+                return _built(image, tag, "local", identifier)
         if image.official is not None:
             return self._official(image, image.official, "local")
         return None
@@ -328,7 +330,7 @@ class ImageStore:
             if identifier is None:
                 raise ImageUnavailable(f"image {image.name} was built, but {tag} isn't there")
             task.finish(f"built {tag}")
-        return ResolvedImage(image.name, tag, "built", identifier, image.version)
+        return _built(image, tag, "built", identifier)
 
     def _build(self, image: Image, tag: str, have: Mapping[str, ResolvedImage], task: Task) -> None:
         arguments = {argument_name(name): have[name].reference for name in image.needs}
@@ -445,3 +447,7 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _built(image: Image, tag: str, source: Source, identifier: str) -> ResolvedImage:
+    return ResolvedImage(image.name, tag, source, identifier, image.version, image.stand_in)

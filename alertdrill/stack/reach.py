@@ -100,21 +100,22 @@ class Reach(ABC):
         """
         # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
         bounded = ["timeout", str(EXEC_TIMEOUT_S), "sh", "-c", _BETWEEN_MARKS, "exec", *argv]
+        code, output = 0, ""
         for _ in range(EXEC_ATTEMPTS):
             with engine_errors(f"{component} can't run {argv[0]}"):
                 result = self.container(component).exec_run(bounded)
             if result.exit_code is None or not isinstance(result.output, bytes):
                 raise StackError(f"{component} gave no exit code for {argv[0]}")
-            if result.exit_code == TIMED_OUT:
+            code, output = result.exit_code, result.output.decode(errors="replace")
+            if code == TIMED_OUT:
                 raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
-            output = result.output.decode(errors="replace")
             # Not always first and last: the error stream has a pipe of its own.
             begins, ends = OUTPUT_BEGINS in output, OUTPUT_ENDS in output
             output = output.replace(OUTPUT_BEGINS, "", 1).replace(OUTPUT_ENDS, "", 1)
-            if begins and (ends or result.exit_code != 0):
-                return result.exit_code, output
-        if result.exit_code != 0:
-            return result.exit_code, output
+            if begins and (ends or code != 0):
+                return code, output
+        if code != 0:
+            return code, output
         raise StackError(
             f"{component}: {argv[0]} succeeded {EXEC_ATTEMPTS} times, but the engine lost its "
             f"output: {output[-200:]!r}"

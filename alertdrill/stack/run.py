@@ -101,7 +101,6 @@ class Stack(Reach):
         self._blueprint = Blueprint(
             run_id=self._run_id,
             images=images,
-            beside=self._components,
             labels=self._labels(),
             roots=tuple(root for root in (overlay, project_root) if root is not None),
             values=spec.durations_on(1) | dict(values or {}) | self.secrets,

@@ -25,8 +25,9 @@ def references(names: Sequence[str]) -> dict[str, str]:
     return {n: image.reference for n, image in store.resolve(images, Progress()).items()}
 
 
-def small_stack(*more: Component, **options: Any) -> Stack:
-    """Not started yet. ``more`` components run images of the hub's stack."""
+def small_stack(*more: Component, names: Sequence[str] = NAMES, **options: Any) -> Stack:
+    """Not started yet. ``more`` components beside those called ``names`` run images of the hub's
+    stack."""
     spec = StackSpec(
         images=STACK.images,
         components=STACK.components + more,
@@ -35,6 +36,6 @@ def small_stack(*more: Component, **options: Any) -> Stack:
         durations=STACK.durations,
         volumes=STACK.volumes,
     )
-    names = (*NAMES, *(component.name for component in more))
+    names = (*names, *(component.name for component in more))
     images = {c.image for c in spec.components if c.name in names}
     return Stack(spec, names, images=references(sorted(images)), project_root=ROOT, **options)

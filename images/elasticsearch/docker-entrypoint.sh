@@ -1,0 +1,13 @@
+#!/bin/sh
+# One OpenSearch node on port 9200; ES_JAVA_OPTS as in Elasticsearch's official image.
+set -eu
+node=/usr/share/elasticsearch/data/node_1
+mkdir -p "$node/config"
+cat > "$node/config/opensearch.yml" <<YAML
+network.host: 0.0.0.0
+discovery.type: single-node
+YAML
+# The runner adds a node's number to the port that it is given.
+exec java ${ES_JAVA_OPTS:--Xms512m -Xmx512m} -cp '/usr/share/elasticsearch/lib/*' \
+    org.codelibs.opensearch.runner.OpenSearchRunner \
+    -basePath /usr/share/elasticsearch/data -numOfNode 1 -baseHttpPort 9199
