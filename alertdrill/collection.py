@@ -31,7 +31,7 @@ def not_now(
     named = _names_drills(config)
 
     def why_not(drill: Drill) -> str | None:
-        unknown = sorted(drill.fault.breaks - declared)
+        unknown = sorted(drill.fault.touches - declared)
         if unknown:
             file, line = drill.declared_at
             raise UsageError(
@@ -40,7 +40,7 @@ def not_now(
                 file=file,
                 line=line,
             )
-        missing = sorted(drill.fault.breaks - running)
+        missing = sorted(drill.fault.touches - running)
         if missing:
             return f"profile {project.gate.profile} runs no {', '.join(missing)}"
         return FOR_THE_NIGHT if drill.nightly and not named else None

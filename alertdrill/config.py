@@ -192,6 +192,17 @@ class TraceStore(_Strict):
     port: str = "http"
 
 
+class LogStore(_Strict):
+    """The component that takes Elasticsearch's queries, and the ``index`` (or pattern) in which
+    the target's log lines arrive. ``logger``: only what this one logs (``log.logger``) is
+    shipped; None: everything that the target prints."""
+
+    component: str
+    port: str = "http"
+    index: str
+    logger: str | None = None
+
+
 class Config(_Strict):
     """The whole file. ``faults`` are called as in ``verdict.json``: ``latency(redis)``."""
 
@@ -208,6 +219,7 @@ class Config(_Strict):
     slis: tuple[Sli, ...] = ()
     promises: Promises | None = None
     traces: TraceStore | None = None
+    log_store: LogStore | None = None
     root: Path = Field(default=Path(), exclude=True)
 
     def path(self, relative: Path) -> Path:

@@ -42,6 +42,8 @@ class Drill:
     ``health``       what the health document says under the fault; None: nothing is asserted
     ``clients``      by user class, the share of requests that fails under the fault
     ``logs``         a line that must be logged under the fault
+    ``logs_arrive``  the fault is on the way of logs: each line that the target wrote since then
+                     must be in the log store once all is well again
     ``blames``       the span that traces of failed requests must blame
     ``notifications_at_most``  how often one alert series may be notified as firing to a receiver,
                      for faults that come and go
@@ -64,6 +66,7 @@ class Drill:
     health: HealthExpected | None = None
     clients: Mapping[str, Failing] = field(default_factory=dict)
     logs: LogLine | None = None
+    logs_arrive: bool = False
     blames: Span | None = None
     notifications_at_most: int | None = None
     operation_s: float = 0.0

@@ -36,6 +36,7 @@ SLOWNESS = frozenset(
         *ABSENCES,
         Reason.ALERT_DID_NOT_RESOLVE,
         Reason.RESOLVED_NOT_NOTIFIED,
+        Reason.LOG_NOT_STORED,
         Reason.ALERT_WITHOUT_FAULT,
         Reason.UNEXPECTED_ALERT,
         Reason.UNEXPECTED_INHIBITION,

@@ -31,7 +31,13 @@ from alertdrill.assemble import (
 )
 from alertdrill.bench import Bench
 from alertdrill.checks.panel import refuse_unaskable
-from alertdrill.collection import drills_of, looks_everywhere, not_now, refuse_equal_titles
+from alertdrill.collection import (
+    FOR_THE_NIGHT,
+    drills_of,
+    looks_everywhere,
+    not_now,
+    refuse_equal_titles,
+)
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.durations import Durations
@@ -230,12 +236,14 @@ def _table(
     nothing_left_out = not session.left_out and not session.skipped_modules
     every = (*drills, *session.left_out, *session.not_now)
     everywhere = looks_everywhere(config, session.config)
+    not_run = [(drill, why) for item, why in left_out.items() for drill in drills_of(item)]
     return DrillTable(
         fires={drill.id: drill.fires for drill in every},
         whole=nothing_left_out and everywhere,
         deselected=tuple(drill.title for drill in session.left_out)
         or (() if everywhere and not session.skipped_modules else ("drills of other files",)),
-        left_out={d.title: why for item, why in left_out.items() for d in drills_of(item)},
+        left_out={drill.title: why for drill, why in not_run},
+        unreachable={drill.id: why for drill, why in not_run if why != FOR_THE_NIGHT},
     )
 
 

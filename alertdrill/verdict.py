@@ -57,6 +57,7 @@ class Reason(StrEnum):
     WRITE_LOST = "write_lost"
     WRITE_TWICE = "write_twice"
     LOG_MISSING = "log_missing"
+    LOG_NOT_STORED = "log_not_stored"
     ERROR_LOGGED = "error_logged"
     SPAN_MISSING = "span_missing"
     NOTIFICATION_STORM = "notification_storm"

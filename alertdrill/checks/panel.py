@@ -11,6 +11,7 @@ from alertdrill.checks.contract import Check, View
 from alertdrill.checks.health import Health
 from alertdrill.checks.logs import Logs
 from alertdrill.checks.promises import Promises
+from alertdrill.checks.shipping import Shipping
 from alertdrill.checks.storms import Storms
 from alertdrill.checks.traces import TraceBlame
 from alertdrill.config import Config
@@ -34,6 +35,8 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
         checks.append(Promises(config.load_promises()))
     if drill.logs is not None or drill.is_control:
         checks.append(Logs())
+    if (drill.logs_arrive or drill.is_control) and config.log_store is not None:
+        checks.append(Shipping(config.log_store))
     if drill.blames is not None and config.traces is not None:
         checks.append(TraceBlame(config.traces, drill.blames))
     return checks
@@ -42,7 +45,11 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
 def refuse_unaskable(drill: Drill, config: Config) -> None:
     """Raise UsageError when ``drill`` expects what the project doesn't say how to look at."""
     file, line = drill.declared_at
-    needs = (("health", drill.health, config.health), ("traces", drill.blames, config.traces))
+    needs = (
+        ("health", drill.health, config.health),
+        ("traces", drill.blames, config.traces),
+        ("log_store", drill.logs_arrive or None, config.log_store),
+    )
     for name, expected, section in needs:
         if expected is not None and section is None:
             raise UsageError(

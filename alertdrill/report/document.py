@@ -46,7 +46,7 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         *_not_covered(facts, drills, table),
         *_deselected(table),
     ]
-    undrilled = [{"what": alert, "why": why} for alert, why in facts.undrilled.items()]
+    undrilled = {**facts.undrilled, **_unreachable(facts, table)}
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
@@ -69,7 +69,7 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         "not_verified": _unique(
             [
                 *facts.not_verified,
-                *undrilled,
+                *({"what": alert, "why": why} for alert, why in undrilled.items()),
                 *_unasked(drills),
                 *_not_run(table),
                 *(n for s in stacks for n in s["unseen"]),
@@ -180,10 +180,20 @@ def _deselected(table: DrillTable) -> list[dict[str, str]]:
     ]
 
 
+def _unreachable(facts: RunFacts, table: DrillTable) -> dict[str, str]:
+    """Alerts that only such drills fire as no run of this profile can have, and why."""
+    found = {}
+    for alert in facts.alerts:
+        expecting = [drill for drill, alerts in table.fires.items() if alert in alerts]
+        if expecting and table.unreachable.keys() >= set(expecting):
+            found[alert] = table.unreachable[expecting[0]]
+    return found
+
+
 def _not_covered(
     facts: RunFacts, drills: Sequence[Mapping[str, Any]], table: DrillTable
 ) -> list[dict[str, str]]:
-    """Alerts that no passing drill of this run expected to fire, and nobody said why.
+    """Alerts that no passing drill of this run expected to fire, though one could have.
 
     Where no drill of the whole table does, that is a failure: no run would ever prove them.
     Otherwise nothing is known of them: the drills that expect them didn't pass, or may be among
@@ -195,10 +205,12 @@ def _not_covered(
     expected = dict(table.fires)
     for drill in drills:  # a test may also run drills that no table shows
         expected[drill["id"]] = expected.get(drill["id"], frozenset()) | _must_fire(drill)
+    unreachable = _unreachable(facts, table)
     checks = []
     for alert in facts.alerts:
         expecting = [drill for drill, alerts in expected.items() if alert in alerts]
-        if alert in proven or (alert in facts.undrilled and not expecting):
+        excused = alert in unreachable or (alert in facts.undrilled and not expecting)
+        if alert in proven or excused:
             continue
         verdict, reason = Reason.NOT_COVERED.verdict, Reason.NOT_COVERED.value
         if expecting:

@@ -84,15 +84,21 @@ def drill(**more: Any) -> Drill:
 
 
 def test_the_shipped_project_can_be_asked_everything() -> None:
-    asked = {check.id for check in checks_of(drill(blames=Span("hub", "db.*")), load_config(ROOT))}
+    everything = drill(blames=Span("hub", "db.*"), logs_arrive=True)
+    asked = {check.id for check in checks_of(everything, load_config(ROOT))}
     assert asked == {
-        *("clients", "health", "logs", "metrics", "notifications", "promises", "traces"),
+        *("clients", "health", "logs", "metrics", "notifications", "promises"),
+        *("stored_logs", "traces"),
     }
 
 
 @pytest.mark.parametrize(
     ("more", "section"),
-    [({"health": {"database": False}}, "health"), ({"blames": Span("hub", "x")}, "traces")],
+    [
+        ({"health": {"database": False}}, "health"),
+        ({"blames": Span("hub", "x")}, "traces"),
+        ({"logs_arrive": True}, "log_store"),
+    ],
 )
 def test_what_the_project_doesnt_describe_cant_be_expected(
     more: dict[str, Any], section: str

@@ -1,0 +1,106 @@
+"""Log lines that a target printed and that never arrived in the store are found, and only they."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from alertdrill.checks import shipping as module
+from alertdrill.checks.contract import View
+from alertdrill.checks.shipping import Shipping
+from alertdrill.config import LogStore
+from alertdrill.faults.container import Pause
+from alertdrill.stack.component import Component
+from alertdrill.stack.readiness import command_ok
+from alertdrill.stack.run import Stack
+from alertdrill.verdict import Reason, Verdict
+from tests.stack.small import small_stack
+
+# Twenty lines a second of three loggers: one writes each line to the file that is shipped, one
+# every other, one none.
+WRITER = """
+import datetime, itertools, json, time
+with open("/var/log/bakhmach/writer.log", "w", buffering=1) as file:
+    for n in itertools.count():
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        for logger, written in (("whole", True), ("half", n % 2), ("none", False)):
+            record = {"@timestamp": now, "message": f"line {n}", "log.logger": logger}
+            print(json.dumps(record), flush=True)
+            if written:
+                file.write(json.dumps(record) + "\\n")
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    writer = Component(
+        "writer",
+        image="receiver",
+        command=("python", "-c", WRITER.replace("$", "$$")),
+        volumes={"/var/log/bakhmach": "hub-log"},
+        ready=command_ok("test", "-s", "/var/log/bakhmach/writer.log"),
+    )
+    with small_stack(writer, names=("elasticsearch", "logstash")) as stack:
+        yield stack
+
+
+def view_of(stack: object, injected: float) -> View:
+    config = SimpleNamespace(
+        target=SimpleNamespace(component="writer"), gate=SimpleNamespace(profile="core")
+    )
+    bench = SimpleNamespace(stack=stack, config=config)
+    return cast(View, SimpleNamespace(bench=bench, injected=injected))
+
+
+def store(logger: str | None) -> LogStore:
+    return LogStore(component="elasticsearch", index="bakhmach-app-*", logger=logger)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("logger", ["half", "none", None])
+def test_lines_that_never_arrive_are_found(
+    stack: Stack, logger: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ARRIVED_WITHIN_S", 4.0)
+    begun = time.monotonic()
+    time.sleep(1.0)
+    check = Shipping(store(logger))
+    [finding] = check.after(view_of(stack, begun))
+    assert finding.reason is Reason.LOG_NOT_STORED
+    assert finding.verdict is Verdict.FAIL
+    told = check.document()
+    share = {"half": 1 / 2, "none": 1, None: 1 / 2}[logger]
+    assert told["lost"] == pytest.approx(told["logged"] * share, abs=2)
+    assert f"{told['lost']} of {told['logged']} lines are not in bakhmach-app-*" in finding.message
+
+
+@pytest.mark.docker
+def test_lines_that_arrive_are_no_finding_even_if_they_come_late(stack: Stack) -> None:
+    begun = time.monotonic()
+    fault = Pause("logstash")
+    fault.inject(stack)
+    try:
+        time.sleep(2.0)
+        check = Shipping(store("whole"))
+    finally:
+        fault.heal(stack)
+    assert check.after(view_of(stack, begun)) == []
+    assert check.document()["logged"] >= 20
+    assert check.document()["lost"] == 0
+
+
+@pytest.mark.docker
+def test_a_target_that_logs_nothing_is_no_proof(stack: Stack) -> None:
+    [finding] = Shipping(store("nobody")).after(view_of(stack, time.monotonic() - 5))
+    assert (finding.reason, finding.verdict) == (Reason.NO_DATA, Verdict.UNKNOWN)
+
+
+def test_where_no_store_runs_nothing_is_verified() -> None:
+    check = Shipping(store(None))
+    assert check.after(view_of(SimpleNamespace(component_names=("writer",)), 0.0)) == []
+    assert check.document()["not_verified"] == "profile core runs no elasticsearch"
