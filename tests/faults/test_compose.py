@@ -24,6 +24,8 @@ from alertdrill.faults.network import Latency
 from alertdrill.wait import eventually
 
 ROOT = Path(__file__).parents[2]
+# How long a step may wait for its turn on a machine that has other work.
+LATE_S = 0.4
 
 
 @dataclass
@@ -291,7 +293,7 @@ def test_a_sequence_keeps_its_times_and_one_step_at_a_time(world: World) -> None
     seen = shape(world)
     assert [what for what, _ in seen] == ["inject a", "heal a", "inject b", "heal b", "inject c"]
     for (_, at), due in zip(seen, (0.0, 0.2, 0.3, 0.45, 0.45), strict=True):
-        assert due <= at < due + 0.1
+        assert due <= at < due + LATE_S
     assert bites(fault, world)
     assert not fault.is_healed(as_stack(world)).holds
     fault.heal(as_stack(world))
@@ -316,7 +318,7 @@ def test_flapping_comes_and_goes_on_an_absolute_schedule(world: World) -> None:
     assert [what for what, _ in seen] == ["inject a", "heal a"] * 4
     for n, (_, at) in enumerate(seen):
         due = 0.15 * (n // 2) + (0.1 if n % 2 else 0)
-        assert due <= at < due + 0.1, "late steps must not add up"
+        assert due <= at < due + LATE_S
     fault.heal(as_stack(world))
 
 
@@ -324,14 +326,15 @@ def test_late_changes_do_not_add_up(world: World) -> None:
     @dataclass(frozen=True)
     class Tardy(Break):
         def inject(self, stack: Any) -> None:
-            threading.Event().wait(0.04)
+            threading.Event().wait(0.1)
             super().inject(stack)
 
-    fault = Flapping(Tardy("a"), on_s=0.06, off_s=0.06, cycles=6)
+    fault = Flapping(Tardy("a"), on_s=0.12, off_s=0.12, cycles=6)
     begun = time.monotonic()
     fault.inject(as_stack(world))
     soon(lambda: world.order().count("inject a") == 6, "the last cycle")
-    assert time.monotonic() - begun < 5 * 0.12 + 0.04 + 0.1
+    # Added up, they would be 0.6 s late.
+    assert time.monotonic() - begun < 5 * 0.24 + 0.1 + LATE_S
     fault.heal(as_stack(world))
 
 
@@ -394,7 +397,7 @@ def test_healing_ends_it_at_once_and_nothing_comes_after(world: World) -> None:
     soon(lambda: len(world.done) > 6, "some cycles")
     begun = time.monotonic()
     fault.heal(as_stack(world))
-    assert time.monotonic() - begun < 0.1
+    assert time.monotonic() - begun < LATE_S
     done = len(world.done)
     soon(
         lambda: not any(thread.name == f"drives {fault.name}" for thread in threading.enumerate()),
@@ -420,7 +423,7 @@ def test_healing_does_not_wait_for_traffic_to_be_counted(world: World) -> None:
     counting.wait(5)
     begun = time.monotonic()
     fault.heal(as_stack(world))
-    assert time.monotonic() - begun < 0.1
+    assert time.monotonic() - begun < LATE_S
     assert world.broken == {}
 
 

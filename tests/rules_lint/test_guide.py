@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from alertdrill.rules.lint.finding import Severity
 from alertdrill.rules.lint.run import Given, lint
 from hub.metrics import Metrics
-from tests.rules_lint.files import GUIDE, MIXINS, MONITORING
+from tests.rules_lint.files import GUIDE, MIXINS, MONITORING, REPOSITORY
 
 # What the hub exposes of the pool, with the guide's own metric.
 POOL = """\
@@ -112,10 +112,10 @@ def test_what_ships_is_clean() -> None:
     assert report.files == 3
 
 
-def test_what_ships_asks_for_what_the_hub_exposes(tmp_path: Path) -> None:
+def test_what_ships_asks_for_what_the_hub_and_the_log_store_expose(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.txt"
     metrics.write_bytes(generate_latest(Metrics().registry))
-    given = Given(metrics=(str(metrics),))
+    given = Given(metrics=(str(metrics), str(REPOSITORY / "tests/data/elasticsearch_exporter.txt")))
     found = {f.code for f in lint([MONITORING], given).findings}
     assert found.isdisjoint({"AD201", "AD204", "AD205", "AD206", "AD301", "AD302"})
     # The same with one name misspelt: the detector looks.

@@ -139,6 +139,7 @@ def test_the_shipped_rules_thresholds_are_read() -> None:
         "ClockSkewed": "> 5",
         "CardinalityExplosion": "> 1000",
         "TargetMissing": "None",
+        "LogsNotStored": "None",
         "UpstreamUnavailable": "> 0.25",
         "APIUnavailable": "None",
     }
