@@ -366,7 +366,8 @@ def load_config(root: Path) -> Config:
     try:
         return Config.model_validate({**data, "root": root.resolve()})
     except ValidationError as error:
-        first = error.errors()[0]
+        # A key that is misspelt is unknown and missing: unknown says more.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         raise _at(path, first["loc"], _words(first)) from error
 
 

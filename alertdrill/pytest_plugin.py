@@ -280,9 +280,13 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
     config = alertdrill_session.config
     worker = alertdrill_session.worker
     timeline = Timeline(run_folder.timeline)
+    told = ""
 
     def tell(what: str) -> None:
-        timeline.add(worker or "main", "progress", what=what)
+        nonlocal told
+        if what != told:
+            timeline.add(worker or "main", "progress", what=what)
+            told = what
 
     spec = config.load_stack()
     components = profile_components(spec, config.gate.profile)
