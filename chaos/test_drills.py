@@ -406,6 +406,19 @@ DRILLS = [
         nightly=True,
     ),
     Drill(
+        "a release that answers 500 to whoever lists items",
+        fault=BadRelease("hub", "hub-failing"),
+        load=sync_and_api(),
+        fires={"ApiErrorRateHigh"},
+        may_fire=DEPLOYING,
+        # Three in ten requests list items.
+        clients={"ApiUser": Failing(at_least=0.1)},
+        logs=LogLine("CRITICAL", "unhandled_exception", joins_trace=True),
+        blames=Span("hub", "GET /api/v1/items"),
+        operation_s=BOOT_S,
+        nightly=True,
+    ),
+    Drill(
         "a release that renames a metric",
         fault=BadRelease("hub", "hub-renamed"),
         load=sync_and_api(),

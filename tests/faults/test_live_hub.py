@@ -130,6 +130,16 @@ def test_the_wrong_one_answers_wrongly_and_fast(stack: Stack) -> None:
         assert sync_s(stack) < 3
 
 
+def test_the_failing_one_fails_at_lists_only(stack: Stack) -> None:
+    def statuses() -> list[int]:
+        paths = ("/api/v1/items", "/api/v1/sync/status", "/health")
+        return [call(stack, "GET", path).status_code for path in paths]
+
+    assert statuses() == [200, 200, 200]
+    with injected(BadRelease("hub", "hub-failing"), stack):
+        assert statuses() == [500, 200, 200]
+
+
 def test_one_has_another_name_for_a_metric(stack: Stack) -> None:
     assert metric(stack, "sync_operations_total")
     with injected(BadRelease("hub", "hub-renamed"), stack):
