@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from alertdrill import heartbeat, steady
 from alertdrill.bench import Bench
+from alertdrill.cases import case_of, signals_of
 from alertdrill.checks.contract import View
 from alertdrill.checks.panel import Panel, checks_of
 from alertdrill.drill import Drill, DrillResult, Traffic
@@ -17,12 +18,13 @@ from alertdrill.errors import (
     SignalError,
     UsageError,
 )
+from alertdrill.exposure import exposure, met_since
 from alertdrill.faults.contract import Exposure
 from alertdrill.faults.world import World, survey
-from alertdrill.judge import AlertCase, Role, role_of
+from alertdrill.judge import AlertCase, Role
 from alertdrill.load.session import LoadSession
 from alertdrill.premises import SLOWNESS, reason_of, standing
-from alertdrill.rules.deadline import hears_itself, recorded_windows, scrape_s, window_s
+from alertdrill.rules.deadline import recorded_windows, window_s
 from alertdrill.shield import signals_deferred, undone
 from alertdrill.signals.alerts import AlertState, AlertWatch, Suppression, Transition
 from alertdrill.signals.notifications import Notification
@@ -248,7 +250,7 @@ class _Experiment:
 
         def quiet() -> bool:
             nonlocal before
-            before = self._exposure()
+            before = exposure(self.drill, self.bench)
             return self._is_quiet(watch, since)
 
         try:
@@ -268,7 +270,10 @@ class _Experiment:
             with signals_deferred():  # the engine would go on with half an injection
                 fault.inject(stack)
             self._log("injected", at=injected)
-            self.cases = [self._case(alert, watch) for alert in sorted(self.bench.drillable)]
+            self.cases = [
+                case_of(alert, self.drill, self.bench, watch, injected)
+                for alert in sorted(self.bench.drillable)
+            ]
             self._prove(Reason.FAULT_NOT_PROVEN)
             self._observe(load, before)
             self._judge(load, before)
@@ -404,7 +409,7 @@ class _Experiment:
         if not heartbeat.silenced(self.drill, self.bench):
             self._judge_deliveries("after healing")
         self.findings += self.panel.after(self._view(watch, load))
-        self._date_signals()
+        self.signals = signals_of(self.cases, self.bench, self._injected_at)
         assert self.world is not None
         left = self.world.changes(survey(self.bench.stack))
         if left:
@@ -449,74 +454,9 @@ class _Experiment:
             injected=self._injected_at,
         )
 
-    def _date_signals(self) -> None:
-        """When the expression of each alert was first true: the data said it, and no rule yet."""
-        injected = self._injected_at
-        for case in self.cases:
-            pending = case.outcome().pending_s
-            rule = self.bench.monitoring.alerts.get(case.alert)
-            if pending is None or rule is None:
-                continue
-            since = unix_of(injected)
-            true_at = self.bench.metrics.first_true(
-                rule.expr, since, since + pending, scrape_s(rule, self.bench.monitoring)
-            )
-            seen_s = pending if true_at is None else true_at - since
-            self.signals[case.alert] = round(min(pending, seen_s), 2)
-
-    def _case(self, alert: str, watch: AlertWatch) -> AlertCase:
-        role = role_of(self.drill, alert)
-        operation_s = self.drill.operation_s
-        rule = self.bench.monitoring.alerts.get(alert)
-        derived = self.bench.fire_deadline(alert, operation_s)
-        fire = derived
-        promises: list[str] = []
-        inhibitions: list[Finding] = []
-        if role is Role.FIRES:
-            promised = self.bench.promised_deadline(alert, operation_s)
-            fire = min(derived, promised, key=lambda deadline: deadline.total_s)
-            promises = self.bench.broken_promises(alert)
-            inhibitions = self.bench.inhibition_findings(alert)
-        held = ("promised", "for", "group_wait", "group_interval", "margin")
-        once_more = ["evaluation", "group_wait", "group_interval"]
-        if rule is not None and hears_itself(rule, self.bench.monitoring):
-            once_more.append("window")
-        return AlertCase(
-            alert=alert,
-            role=role,
-            watch=watch,
-            injected=self._injected_at,
-            fire=fire,
-            resolve=self.bench.resolve_deadline(alert, operation_s),
-            settled_s=sum(seconds for name, seconds in derived.parts if name not in held),
-            hold_s=sum(seconds for name, seconds in derived.parts if name in once_more),
-            expectation=self.bench.config.alerts.get(alert),
-            labels=self.drill.labels.get(alert, {}),
-            routed=(
-                self.bench.monitoring.alertmanager.receiver_for(rule.alert_labels) if rule else ()
-            ),
-            broken_promises=promises,
-            inhibitions=inhibitions,
-            unsound=self.bench.unsound.get(alert),
-            may_inhibit=self.drill.may_fire if role is Role.MAY_FIRE else frozenset(),
-            control=self.is_control,
-        )
-
-    def _exposure(self) -> Exposure | None:
-        counter = self.drill.met_by
-        if counter is None:
-            return self.drill.fault.exposure(self.bench.stack)
-        count = self.bench.metrics.value(f"sum({counter})")
-        if count is None:
-            raise SignalError(f"Prometheus has no {counter}, which counts what meets the fault")
-        return Exposure(round(count), counter)
-
     def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:
         """How much traffic has met the fault since injection."""
-        after = self._exposure()
-        if before is not None and after is not None:
-            return after.count - before.count
-        return load.since(self._injected_at, now).failed + load.stuck()
+        return met_since(before, self.drill, self.bench, load, self._injected_at, now)
 
     def _await(
         self, complaint: Callable[[Bench], str | None], timeout_s: float, reason: Reason
