@@ -229,6 +229,14 @@ def _await_first_scrapes(bench: Bench) -> None:
         eventually(all_scraped, timeout_s=2 * longest + 5.0, what="the first scrapes")
 
 
+def beyond_profile(config: Config) -> dict[str, str]:
+    """The alerts that need a component which the profile doesn't run, and why nothing is known of
+    them. Raises UsageError when the stack has no such component."""
+    spec = config.load_stack()
+    declared = [component.name for component in spec.components]
+    return config.beyond(declared, profile_components(spec, config.gate.profile))
+
+
 def not_verified(config: Config) -> list[dict[str, str]]:
     """Declared images that no component of the profile runs or is released from: their part is
     not verified."""

@@ -90,7 +90,8 @@ class AlertExpectation(_Strict):
     ``within`` is a duration on the real clock (``"12m"``), from the fault to the notification,
     and ``resolved_within`` from its end to the resolved notification. Rule and route together
     may not need longer. ``inhibits`` names the alerts that Alertmanager holds back while this one
-    fires, and no others. ``undrilled`` says why no drill fires it, where none does; ``any_clock``
+    fires, and no others. ``undrilled`` says why no drill fires it, where none does; ``needs`` is
+    a component without which nothing can, so that it isn't verified where none runs; ``any_clock``
     why numbers in its expression that look like durations must not be compressed.
 
     ``watches`` makes it a dead man's switch: no rule defines it; whatever receives the heartbeat
@@ -105,6 +106,7 @@ class AlertExpectation(_Strict):
     resolved_within: str
     inhibits: tuple[str, ...] = ()
     undrilled: _Sentence | None = None
+    needs: str | None = None
     any_clock: _Sentence | None = None
     watches: str | None = None
     runbook: str | None = None
@@ -276,6 +278,24 @@ class Config(_Strict):
             name: alert.undrilled
             for name, alert in self.alerts.items()
             if alert.undrilled is not None
+        }
+
+    def beyond(self, declared: Collection[str], running: Collection[str]) -> dict[str, str]:
+        """The alerts that need one of the ``declared`` components that isn't ``running``, and
+        why nothing is known of them. Raises UsageError for a need that isn't declared."""
+        needs = {name: alert.needs for name, alert in self.alerts.items() if alert.needs}
+        for name, needed in needs.items():
+            if needed not in declared:
+                raise _at(
+                    self.root / FILE_NAME,
+                    ("alerts", name, "needs"),
+                    f"[alerts.{name}] needs {needed}, which the stack has not; it has "
+                    f"{', '.join(sorted(declared))}",
+                )
+        return {
+            name: f"profile {self.gate.profile} runs no {needed}"
+            for name, needed in needs.items()
+            if needed not in running
         }
 
     def refuse_stale_reasons(self, expected: Iterable[tuple[str, Collection[str]]]) -> None:

@@ -17,7 +17,7 @@ from alertdrill.report.terminal import print_unfolded
 from alertdrill.stack import debian, engine
 from alertdrill.stack.component import Image, StackSpec
 from alertdrill.stack.declared import selected
-from alertdrill.stack.images import ImageStore, Outlook, Prospect
+from alertdrill.stack.images import ImageStore, Outlook, Prospect, buildable
 
 _COLOURS = {
     Outlook.PRESENT: "green",
@@ -31,8 +31,9 @@ _COLOURS = {
 class Row:
     """One component, or one image that no component uses yet (then ``component`` is its name).
 
-    ``trouble``  the part of ``why`` that a registry answered, which other rows may share
-    ``needed``   the gate's profile runs it
+    ``trouble``     the part of ``why`` that a registry answered, which other rows may share
+    ``unverified``  what isn't verified with it, because it is a stand-in
+    ``needed``      the gate's profile runs it
     """
 
     component: str
@@ -41,6 +42,7 @@ class Row:
     version: str
     why: str
     trouble: str | None
+    unverified: str | None
     needed: bool
 
 
@@ -66,10 +68,10 @@ class Diagnosis:
     @property
     def not_verified(self) -> tuple[tuple[str, str], ...]:
         """What will not be verified here, and why."""
-        return tuple(
-            (f"everything that needs {row.component}", row.why)
-            for row in self.rows
-            if row.state is Outlook.UNAVAILABLE
+        absent = [row for row in self.rows if row.state is Outlook.UNAVAILABLE]
+        return (
+            *((f"everything that needs {row.component}", row.why) for row in absent),
+            *((row.component, row.unverified) for row in self.rows if row.unverified is not None),
         )
 
     def json(self) -> str:
@@ -113,6 +115,9 @@ class Diagnosis:
             elif row.trouble is not None:
                 told.add(row.trouble)
             yield f"not verified: everything that needs {row.component}: {why}"
+        for row in self.rows:
+            if row.unverified is not None:
+                yield f"not verified: {row.component}: {row.unverified}"
 
 
 def diagnose(spec: StackSpec, profile: str, project_root: Path, cache_dir: Path) -> Diagnosis:
@@ -161,6 +166,7 @@ def _rows(spec: StackSpec, needed: frozenset[str], prospects: list[Prospect]) ->
             by_image[image].version,
             by_image[image].why,
             by_image[image].trouble,
+            by_image[image].unverified,
             component in needed,
         )
         for component, image in named
@@ -169,7 +175,7 @@ def _rows(spec: StackSpec, needed: frozenset[str], prospects: list[Prospect]) ->
 
 def _without_engine(image: Image) -> Prospect:
     if image.buildable and debian.is_root_here():
-        return Prospect(image, Outlook.BUILDABLE, image.version, f"images/{image.name}/")
+        return buildable(image)
     why = "no Docker engine answers that could be asked for it"
     return Prospect(image, Outlook.UNAVAILABLE, image.version, why)
 

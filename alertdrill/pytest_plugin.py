@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from alertdrill.assemble import (
+    beyond_profile,
     load_original,
     not_verified,
     open_bench,
@@ -31,13 +32,7 @@ from alertdrill.assemble import (
 )
 from alertdrill.bench import Bench
 from alertdrill.checks.panel import refuse_unaskable
-from alertdrill.collection import (
-    FOR_THE_NIGHT,
-    drills_of,
-    looks_everywhere,
-    not_now,
-    refuse_equal_titles,
-)
+from alertdrill.collection import drills_of, looks_everywhere, not_now, refuse_equal_titles
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.durations import Durations
@@ -216,6 +211,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         refuse_equal_titles(every)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
+        beyond_profile(session.config)
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons((drill.fault.name, drill.fires) for drill in every)
         for drill in every:
@@ -236,14 +232,12 @@ def _table(
     nothing_left_out = not session.left_out and not session.skipped_modules
     every = (*drills, *session.left_out, *session.not_now)
     everywhere = looks_everywhere(config, session.config)
-    not_run = [(drill, why) for item, why in left_out.items() for drill in drills_of(item)]
     return DrillTable(
         fires={drill.id: drill.fires for drill in every},
         whole=nothing_left_out and everywhere,
         deselected=tuple(drill.title for drill in session.left_out)
         or (() if everywhere and not session.skipped_modules else ("drills of other files",)),
-        left_out={drill.title: why for drill, why in not_run},
-        unreachable={drill.id: why for drill, why in not_run if why != FOR_THE_NIGHT},
+        left_out={d.title: why for item, why in left_out.items() for d in drills_of(item)},
     )
 
 
@@ -385,6 +379,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             alerts=_alerts_if_readable(known.config),
             not_verified=not_verified(known.config),
             undrilled=known.config.undrilled,
+            beyond=beyond_profile(known.config),
             failed_tests=known.failed_tests,
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED and not folder.errors(),
         ),

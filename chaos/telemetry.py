@@ -72,6 +72,17 @@ TELEMETRY = [
         spares_users=True,
         nightly=True,
     ),
+    # Of the store nothing is known then, which is not the same as that it takes nothing.
+    Drill(
+        "the log store's exporter is killed",
+        fault=Kill("elasticsearch-exporter"),
+        load=sync_and_api(),
+        fires={"TargetMissing"},
+        labels={"TargetMissing": {"job": "elasticsearch"}},
+        stays_quiet={"LogsNotStored"},
+        spares_users=True,
+        nightly=True,
+    ),
     Drill(
         "scrapes of the hub time out",
         fault=Partition("prometheus", from_=("hub",)),

@@ -66,6 +66,7 @@ def create_app(
         settings.service_name,
         settings.log_level,
         settings.log_file,
+        written=metrics.log_records_written.inc,
         lost=metrics.log_records_lost.inc,
     )
     provider = tracer_provider or tracing.provider(settings.service_name, export=settings.otlp)

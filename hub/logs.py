@@ -48,16 +48,18 @@ class EcsFormatter(JsonFormatter):
 
 
 class LogFile(logging.Handler):
-    """Appends one line per record to ``path``; ``lost`` is called for each that wasn't written.
+    """Appends one line per record to ``path``; ``written`` is called for each, and ``lost`` for
+    each that wasn't.
 
     Serving goes on when the disk is full or the folder is gone: a log line is never worth a
     request. Neither is such a record kept, or it would be memory that fills up instead. A file of
     ``MOST_BYTES`` becomes ``path``.1, in place of the one before.
     """
 
-    def __init__(self, path: Path, lost: Callable[[], None]):
+    def __init__(self, path: Path, written: Callable[[], None], lost: Callable[[], None]):
         super().__init__()
         self._path = path
+        self._written = written
         self._lost = lost
         self._file: io.FileIO | None = None
         self._failing = False
@@ -68,6 +70,7 @@ class LogFile(logging.Handler):
         line = f"{self.format(record)}\n".encode()
         try:
             self._append(line)
+            self._written()
             self._failing = False
         except OSError as error:
             self._lost()
@@ -98,12 +101,17 @@ class LogFile(logging.Handler):
 
 
 def configure(
-    service: str, level: str, file: str = "", lost: Callable[[], None] = lambda: None
+    service: str,
+    level: str,
+    file: str = "",
+    *,
+    written: Callable[[], None] = lambda: None,
+    lost: Callable[[], None] = lambda: None,
 ) -> logging.Logger:
     """The hub's logger, writing to stdout and, when named, appending to ``file``.
 
-    ``lost`` is called for each record that ``file`` didn't take. Calling it again replaces the
-    handlers of the first call.
+    ``written`` is called for each record that ``file`` took, ``lost`` for each that it didn't.
+    Calling it again replaces the handlers of the first call.
     """
     logger = logging.getLogger(LOGGER)
     for old in list(logger.handlers):
@@ -111,7 +119,7 @@ def configure(
         old.close()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file:
-        handlers.append(LogFile(Path(file), lost))
+        handlers.append(LogFile(Path(file), written, lost))
     for handler in handlers:
         handler.setFormatter(EcsFormatter(service))
         logger.addHandler(handler)

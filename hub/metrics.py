@@ -159,6 +159,9 @@ class Metrics:
             "app_time_seconds", "The hub's own clock at the scrape, Unix time", registry=registry
         )
         self.app_time.set_function(time.time)
+        self.log_records_written = Counter(
+            "log_records_written_total", "Log records that the log file took", registry=registry
+        )
         self.log_records_lost = Counter(
             "log_records_lost_total",
             "Log records that the log file didn't take",

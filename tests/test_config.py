@@ -105,6 +105,15 @@ def test_the_root_is_found_from_below_or_said_to_be_missing(tmp_path: Path) -> N
         find_root(Path("/"))
 
 
+def test_an_alert_that_needs_what_does_not_run_is_beyond_it(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD + 'needs = "store"\n'))
+    assert config.beyond(["hub", "store"], ["hub", "store"]) == {}
+    assert config.beyond(["hub", "store"], ["hub"]) == {"High": "profile core runs no store"}
+    with pytest.raises(UsageError, match=r"High\] needs store, which the stack has not") as caught:
+        config.beyond(["hub"], ["hub"])
+    assert caught.value.line == 16
+
+
 def test_an_expected_alert_that_no_rule_defines(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD))
     config.refuse_unknown_alerts({"High", "Low"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -11,88 +11,101 @@ from typing import Any
 from alertdrill.checks.contract import Check, View
 from alertdrill.config import LogStore
 from alertdrill.errors import DeadlineExceeded
-from alertdrill.signals.logs import (
-    LOGGER,
-    MESSAGE,
-    SPAN,
-    TIME,
-    TRACE,
-    EngineLogs,
-    Line,
-    StoredLogs,
-)
+from alertdrill.signals.logs import LOGGER, MESSAGE, TIME, EngineLogs, Line, StoredLogs, stamped
 from alertdrill.timeline import unix_of
 from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
-# A shipper that waits longer and longer between its attempts may need its time to try again.
+# A shipper may wait between its attempts (monitoring/logstash/pipeline.conf: 5 s at most, and 10 s
+# for an answer), and the store needs a second to find what it was given.
 ARRIVED_WITHIN_S = 20.0
-Key = tuple[str, ...]
 
 
 class Shipping(Check):
     """Asks the stack's log store, once all is well again, for each line that the engine has of
     the target since injection; where the profile runs no store, nothing is verified.
 
-    A line more than the engine has is no finding: the engine may have lost one itself.
+    Each field of the line must be there; the store may have more, and write times in another
+    way. A line more than the engine has is no finding: the engine may have lost one itself.
     """
 
     id = "stored_logs"
 
     def __init__(self, store: LogStore) -> None:
         self._store = store
-        self._missing: str | None = None
+        self._not_verified: str | None = None
         self._logged = 0
-        self._lost: Counter[Key] = Counter()
+        self._lost: list[str] = []
 
     def after(self, view: View) -> list[Finding]:
         store, bench = self._store, view.bench
         if store.component not in bench.stack.component_names:
-            self._missing = f"profile {bench.config.gate.profile} runs no {store.component}"
+            self._not_verified = f"profile {bench.config.gate.profile} runs no {store.component}"
             return []
-        begun = unix_of(view.injected)
-        since = datetime.fromtimestamp(begun, UTC).isoformat(timespec="milliseconds")
-        lines = EngineLogs(bench.stack).lines(bench.config.target.component, begun, TIME)
-        logged = _counted(line for line in lines if self._is_shipped(line, since))
-        self._logged = logged.total()
+        begun = datetime.fromtimestamp(unix_of(view.injected), UTC)
+        target = bench.config.target.component
+        lines = EngineLogs(bench.stack).lines(target, begun.timestamp(), TIME)
+        logged = [line for line in lines if self._is_shipped(line, begun)]
+        self._logged = len(logged)
         if not logged:
-            who = bench.config.target.component
-            return [Finding(Reason.NO_DATA, f"{who} logged nothing that could arrive")]
+            return [Finding(Reason.NO_DATA, f"{target} logged nothing that could arrive")]
         with closing(StoredLogs(bench.stack.url(store.component, store.port), store.index)) as logs:
 
             def arrived() -> bool:
-                self._lost = logged - _counted(logs.since(since))
+                self._lost = lost(logged, logs.since(begun))
                 return not self._lost
 
             try:
                 eventually(arrived, timeout_s=ARRIVED_WITHIN_S, what="logs", interval_s=0.5)
             except DeadlineExceeded:
-                first = " ".join(next(iter(self._lost)))
                 return [
                     Finding(
                         Reason.LOG_NOT_STORED,
-                        f"{self._lost.total()} of {self._logged} lines are not in {store.index} "
-                        f"{ARRIVED_WITHIN_S:g} s after all was well again; the first is {first}",
+                        f"{len(self._lost)} of {self._logged} lines are not in {store.index} as "
+                        f"they were written, {ARRIVED_WITHIN_S:g} s after all was well again; the "
+                        f"first: {self._lost[0]}",
                     )
                 ]
         return []
 
     def document(self) -> dict[str, Any]:
-        if self._missing is not None:
-            return {"seen": "", "not_verified": self._missing}
+        if self._not_verified is not None:
+            return {"seen": "", "not_verified": self._not_verified}
         return {
-            "seen": f"{self._logged - self._lost.total()} of {self._logged} log lines arrived",
+            "seen": f"{self._logged - len(self._lost)} of {self._logged} log lines arrived",
             "logged": self._logged,
-            "lost": self._lost.total(),
+            "lost": len(self._lost),
         }
 
-    def _is_shipped(self, line: Line, since: str) -> bool:
+    def _is_shipped(self, line: Line, begun: datetime) -> bool:
         ours = self._store.logger is None or line.get(LOGGER) == self._store.logger
-        return ours and str(line.get(TIME, "")) >= since
+        written = stamped(line)
+        return ours and written is not None and written >= begun
 
 
-def _counted(lines: Iterable[Line]) -> Counter[Key]:
-    """How often each line occurs, told apart by its time, its words and its span."""
-    return Counter(
-        tuple(str(line.get(name, "-")) for name in (TIME, MESSAGE, TRACE, SPAN)) for line in lines
-    )
+def lost(logged: Iterable[Line], stored: Iterable[Line]) -> list[str]:
+    """In words, each line of ``logged`` that isn't among ``stored``, or not with all its fields;
+    what is logged twice must be stored twice."""
+    by_time: dict[datetime | None, list[Line]] = defaultdict(list)
+    for line in stored:
+        by_time[stamped(line)].append(line)
+    words = []
+    for line in logged:
+        same = by_time[stamped(line)]
+        whole = next((other for other in same if not _missing(line, other)), None)
+        if whole is None:
+            words.append(f"{line.get(MESSAGE)!r} of {line.get(TIME)}: {_why(line, same)}")
+        else:
+            same.remove(whole)
+    return words
+
+
+def _missing(line: Line, stored: Line) -> list[str]:
+    return [name for name, value in line.items() if name != TIME and stored.get(name) != value]
+
+
+def _why(line: Line, same_time: Sequence[Line]) -> str:
+    nearest = min((_missing(line, other) for other in same_time), key=len, default=[*line])
+    if len(nearest) > len(line) / 2:
+        return "not there"
+    return f"without its {', '.join(nearest)}"

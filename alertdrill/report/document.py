@@ -19,7 +19,8 @@ DESELECTED = "deselected"
 class RunFacts:
     """What is known of a run beside what its drills and stacks wrote.
 
-    ``alerts`` are all that the rules define; ``undrilled`` says of some why no drill fires them.
+    ``alerts`` are all that the rules define; ``undrilled`` says of some why no drill fires them,
+    and ``beyond`` why none can on this run's profile.
     """
 
     command: Sequence[str]
@@ -29,6 +30,7 @@ class RunFacts:
     alerts: Sequence[str]
     not_verified: Sequence[Mapping[str, str]]
     undrilled: Mapping[str, str] = field(default_factory=dict)
+    beyond: Mapping[str, str] = field(default_factory=dict)
     failed_tests: Sequence[str] = ()
     interrupted: bool = False
 
@@ -46,7 +48,7 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
         *_not_covered(facts, drills, table),
         *_deselected(table),
     ]
-    undrilled = {**facts.undrilled, **_unreachable(facts, table)}
+    undrilled = {**facts.undrilled, **facts.beyond}
     verdicts = [Verdict[row["verdict"].upper()] for row in [*drills, *checks]]
     if facts.interrupted or not drills:
         verdicts.append(Verdict.UNKNOWN)
@@ -180,16 +182,6 @@ def _deselected(table: DrillTable) -> list[dict[str, str]]:
     ]
 
 
-def _unreachable(facts: RunFacts, table: DrillTable) -> dict[str, str]:
-    """Alerts that only such drills fire as no run of this profile can have, and why."""
-    found = {}
-    for alert in facts.alerts:
-        expecting = [drill for drill, alerts in table.fires.items() if alert in alerts]
-        if expecting and table.unreachable.keys() >= set(expecting):
-            found[alert] = table.unreachable[expecting[0]]
-    return found
-
-
 def _not_covered(
     facts: RunFacts, drills: Sequence[Mapping[str, Any]], table: DrillTable
 ) -> list[dict[str, str]]:
@@ -205,11 +197,10 @@ def _not_covered(
     expected = dict(table.fires)
     for drill in drills:  # a test may also run drills that no table shows
         expected[drill["id"]] = expected.get(drill["id"], frozenset()) | _must_fire(drill)
-    unreachable = _unreachable(facts, table)
     checks = []
     for alert in facts.alerts:
         expecting = [drill for drill, alerts in expected.items() if alert in alerts]
-        excused = alert in unreachable or (alert in facts.undrilled and not expecting)
+        excused = alert in facts.beyond or (alert in facts.undrilled and not expecting)
         if alert in proven or excused:
             continue
         verdict, reason = Reason.NOT_COVERED.verdict, Reason.NOT_COVERED.value

@@ -25,7 +25,6 @@ class DrillTable:
     ``fires``: the alerts that must fire, by drill id. ``whole``: nobody asked this run to leave
     out any, and it looked everywhere where the project keeps drills. ``deselected``: what it was
     asked to leave out, as titles. ``left_out``: the titles of those that it left out by itself,
-    and why. ``unreachable``: the ids of those among them that no run of this profile can have,
     and why.
     """
 
@@ -33,7 +32,6 @@ class DrillTable:
     whole: bool
     deselected: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
-    unreachable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,6 @@ class RunFolder:
             "fires": fires,
             "deselected": table.deselected,
             "left_out": dict(table.left_out),
-            "unreachable": dict(table.unreachable),
         }
         self._write("table", worker, row)
 
@@ -112,8 +109,7 @@ class RunFolder:
         left_out = {title: why for row in rows for title, why in row["left_out"].items()}
         deselected = tuple(dict.fromkeys(title for row in rows for title in row["deselected"]))
         whole = bool(rows) and all(row["whole"] for row in rows)
-        unreachable = {drill: why for row in rows for drill, why in row["unreachable"].items()}
-        return DrillTable(fires, whole, deselected, left_out, unreachable)
+        return DrillTable(fires, whole, deselected, left_out)
 
     def add_settled(self, worker: str) -> None:
         """This worker's stack is up, or will never be."""

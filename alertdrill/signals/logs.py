@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from alertdrill.signals.http import JsonApi
@@ -14,7 +15,7 @@ Line = Mapping[str, Any]
 LEVEL, LOGGER, MESSAGE = "log.level", "log.logger", "message"
 TIME, TRACE, SPAN = "@timestamp", "trace.id", "span.id"
 # A store gives no more than 10,000 at a time.
-PAGE, SCROLL_KEPT = 5000, "30s"
+PAGE = 5000
 # W3C Trace Context: 16 bytes in hex, not all of them zero.
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
@@ -51,27 +52,47 @@ class StoredLogs:
         self._api = JsonApi(url)
         self._index = index
 
-    def since(self, time: str) -> list[Line]:
-        """Every line stamped with ``time`` (ISO 8601) or later. Raises SignalError."""
-        page = self._api.get(
-            f"/{self._index}/_search",
-            {
-                "q": f'{TIME}:["{time}" TO *]',
-                "size": str(PAGE),
-                "scroll": SCROLL_KEPT,
-                "ignore_unavailable": "true",
-            },
-        )
+    def since(self, time: datetime) -> list[Line]:
+        """Every line stamped with ``time`` or later. Raises SignalError."""
         found: list[Line] = []
-        while page["hits"]["hits"]:
-            found += [hit["_source"] for hit in page["hits"]["hits"]]
-            page = self._api.get(
-                "/_search/scroll", {"scroll": SCROLL_KEPT, "scroll_id": page["_scroll_id"]}
-            )
-        return found
+        last: list[Any] = []
+        while True:
+            page = self._page(time, last)
+            found += [hit["_source"] for hit in page]
+            if len(page) < PAGE:
+                return found
+            last = page[-1]["sort"]
 
     def close(self) -> None:
         self._api.close()
+
+    def _page(self, time: datetime, after: list[Any]) -> list[Any]:
+        query = {
+            "query": {"range": {TIME: {"gte": time.isoformat(timespec="milliseconds")}}},
+            "sort": [TIME, "_seq_no"],
+            "size": PAGE,
+            **({"search_after": after} if after else {}),
+        }
+        answer = self._api.get(
+            f"/{self._index}/_search",
+            {
+                "source": json.dumps(query),
+                "source_content_type": "application/json",
+                "ignore_unavailable": "true",
+            },
+        )
+        hits: list[Any] = answer["hits"]["hits"]
+        return hits
+
+
+def stamped(line: Line) -> datetime | None:
+    """When ``line`` was written, as it says itself (UTC where it names no zone); None: it
+    doesn't say."""
+    try:
+        time = datetime.fromisoformat(str(line.get(TIME)))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def has_trace(line: Line) -> bool:

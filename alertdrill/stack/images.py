@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -88,7 +88,8 @@ class Outlook(StrEnum):
 class Prospect:
     """One row of a plan: how ``image`` would be obtained, which version, and why so.
 
-    ``trouble``  the part of ``why`` that the registry answered, which other images may share
+    ``trouble``     the part of ``why`` that the registry answered, which other images may share
+    ``unverified``  what would not be verified with it, because a stand-in is what is built
     """
 
     image: Image
@@ -96,6 +97,7 @@ class Prospect:
     version: str
     why: str
     trouble: str | None = None
+    unverified: str | None = None
 
 
 class ImageStore:
@@ -187,7 +189,8 @@ class ImageStore:
     def _prospect(self, image: Image) -> Prospect:
         found = self._local(image)
         if found is not None:
-            return Prospect(image, Outlook.PRESENT, found.version, found.reference)
+            present = Prospect(image, Outlook.PRESENT, found.version, found.reference)
+            return replace(present, unverified=found.unverified)
         trouble = None
         if image.official is not None:
             trouble = self._registries.trouble(image.official)
@@ -196,7 +199,7 @@ class ImageStore:
                 return Prospect(image, Outlook.PULLABLE, version, image.official)
         if image.buildable:
             if self._can_build():
-                return Prospect(image, Outlook.BUILDABLE, image.version, f"images/{image.name}/")
+                return buildable(image)
             trouble = self._registries.trouble(ROOTFS_OFFICIAL)
             why = _no_rootfs(trouble)
         else:
@@ -447,6 +450,12 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def buildable(image: Image) -> Prospect:
+    """That ``image`` would be built."""
+    where = f"images/{image.name}/"
+    return Prospect(image, Outlook.BUILDABLE, image.version, where, unverified=image.stand_in)
 
 
 def _built(image: Image, tag: str, source: Source, identifier: str) -> ResolvedImage:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from alertdrill.checks import shipping as module
 from alertdrill.checks.contract import View
-from alertdrill.checks.shipping import Shipping
+from alertdrill.checks.shipping import Shipping, lost
 from alertdrill.config import LogStore
 from alertdrill.faults.container import Pause
 from alertdrill.stack.component import Component
@@ -66,7 +66,7 @@ def store(logger: str | None) -> LogStore:
 def test_lines_that_never_arrive_are_found(
     stack: Stack, logger: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ARRIVED_WITHIN_S", 4.0)
+    monkeypatch.setattr(module, "ARRIVED_WITHIN_S", 10.0)
     begun = time.monotonic()
     time.sleep(1.0)
     check = Shipping(store(logger))
@@ -77,6 +77,7 @@ def test_lines_that_never_arrive_are_found(
     share = {"half": 1 / 2, "none": 1, None: 1 / 2}[logger]
     assert told["lost"] == pytest.approx(told["logged"] * share, abs=2)
     assert f"{told['lost']} of {told['logged']} lines are not in bakhmach-app-*" in finding.message
+    assert "not there" in finding.message
 
 
 @pytest.mark.docker
@@ -98,6 +99,39 @@ def test_lines_that_arrive_are_no_finding_even_if_they_come_late(stack: Stack) -
 def test_a_target_that_logs_nothing_is_no_proof(stack: Stack) -> None:
     [finding] = Shipping(store("nobody")).after(view_of(stack, time.monotonic() - 5))
     assert (finding.reason, finding.verdict) == (Reason.NO_DATA, Verdict.UNKNOWN)
+
+
+LINE = {
+    "@timestamp": "2026-01-01T00:00:00.123+00:00",
+    "message": "http_request",
+    "log.level": "INFO",
+    "trace.id": "0af7651916cd43dd8448eb211c80319c",
+    "event.duration": 0.25,
+}
+
+
+def test_a_line_may_have_more_and_its_time_be_written_otherwise() -> None:
+    more = {**LINE, "@timestamp": "2026-01-01T00:00:00.123Z", "type": "app", "@version": "1"}
+    assert lost([LINE, LINE], [more, more]) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ([], "not there"),
+        ([LINE], "not there"),
+        ([LINE, {**LINE, "@timestamp": "2026-01-01T00:00:00.124Z"}], "not there"),
+        ([LINE, {k: v for k, v in LINE.items() if k != "log.level"}], "without its log.level"),
+        ([LINE, {**LINE, "event.duration": "0.25"}], "without its event.duration"),
+    ],
+    ids=["none", "one of two", "another time", "a field less", "a number as text"],
+)
+def test_a_line_that_is_not_there_as_it_was_written_is_lost(
+    stored: list[dict[str, Any]], why: str
+) -> None:
+    words = lost([LINE, LINE], stored)
+    assert words
+    assert words[-1].endswith(why)
 
 
 def test_where_no_store_runs_nothing_is_verified() -> None:

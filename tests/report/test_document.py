@@ -157,27 +157,16 @@ def test_drills_that_the_run_left_out_by_itself_are_not_verified(folder: RunFold
     ]
 
 
-def test_an_alert_that_only_drills_beyond_the_profile_fire_is_not_verified(
-    folder: RunFolder,
-) -> None:
+def test_an_alert_beyond_the_profile_is_not_verified(folder: RunFolder) -> None:
     folder.add_drill("a", drill("a"))
-    fires = {name: frozenset({alert}) for name, alert in (("a", "High"), ("b", "Low"))}
-    why = {"b": "profile core runs no store"}
-    folder.add_table("gw0", DrillTable(fires, True, (), {"B": why["b"]}, why))
-    document = written(folder, alerts=["High", "Low"])
+    folder.add_table("gw0", table(a="High", b="Low"))
+    assert written(folder, alerts=["High", "Low"])["verdict"] == "unknown", (
+        "unless somebody said so"
+    )
+    why = "profile core runs no store"
+    document = written(folder, alerts=["High", "Low"], beyond={"Low": why})
     assert document["verdict"] == "pass"
-    assert {"what": "Low", "why": why["b"]} in document["not_verified"]
-
-
-def test_an_alert_that_a_drill_of_the_night_fires_as_well_is_not_excused(
-    folder: RunFolder,
-) -> None:
-    folder.add_drill("a", drill("a"))
-    fires = {name: frozenset({"Low"}) for name in ("b", "c")} | {"a": frozenset({"High"})}
-    left_out = {"B": "profile core runs no store", "C": "for the night"}
-    folder.add_table("gw0", DrillTable(fires, True, (), left_out, {"b": left_out["B"]}))
-    document = written(folder, alerts=["High", "Low"])
-    assert checks(document) == [("Low", "unknown", "not_covered")]
+    assert {"what": "Low", "why": why} in document["not_verified"]
 
 
 def test_a_drill_that_no_table_shows_expects_too(folder: RunFolder) -> None:

@@ -32,7 +32,8 @@ METRICS = {
     "http_request_duration_seconds_bucket",
     "db_replication_lag_seconds",
     "app_time_seconds",
-    "elasticsearch_indices_indexing_index_total",
+    "elasticsearch_index_stats_indexing_index_total",
+    "log_records_written_total",
     "scrape_samples_post_metric_relabeling",
     "up",
 }

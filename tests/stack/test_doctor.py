@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_only_what_the_gates_profile_runs_decides(
     assert {row.component for row in found.rows} == {"redis", "ghost"}  # parents aren't told
 
 
+@pytest.mark.usefixtures("no_engine")
+def test_a_stand_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "is_root_here", lambda: True)
+    told = diagnose(spec(replace(HAD, stand_in="half of it")), "mine", PROJECT, tmp_path)
+    assert told.not_verified == (("redis", "half of it"),)
+    stream = io.StringIO()
+    told.print(Console(file=stream, width=120))
+    assert "not verified: redis: half of it" in stream.getvalue()
+    own = diagnose(spec(HAD), "mine", PROJECT, tmp_path)
+    assert own.not_verified == ()
+
+
 def test_the_table_and_the_json_say_the_same(
     tmp_path: Path, no_engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,13 +114,13 @@ def printed(*rows: Row) -> list[str]:
 
 def test_what_can_be_copied_is_on_one_line() -> None:
     reference = "registry.example/team/" + "long-name/" * 10 + "image:1.2.3"
-    lines = printed(Row("a", "a", Outlook.PRESENT, "1.2.3", reference, None, True))
+    lines = printed(Row("a", "a", Outlook.PRESENT, "1.2.3", reference, None, None, True))
     assert any(line.rstrip().endswith(reference) for line in lines)
 
 
 def test_what_a_registry_answered_is_told_once() -> None:
     rows = [
-        Row(n, n, Outlook.UNAVAILABLE, "1", f"image {n} can't be had ({trouble})", trouble, False)
+        Row(n, n, Outlook.UNAVAILABLE, "1", f"{n} can't be had ({trouble})", trouble, None, False)
         for n, trouble in (("a", "no such host one"), ("b", "no such host one"), ("c", "other"))
     ]
     lines = [line for line in printed(*rows) if line.startswith("not verified")]

@@ -264,6 +264,14 @@ def workshop(client: docker.DockerClient, tmp_path: Path) -> Iterator[Workshop]:
 
 
 @pytest.mark.docker
+def test_what_a_stand_in_leaves_unverified_is_told_built_and_found(workshop: Workshop) -> None:
+    image = workshop.image("FROM scratch\nCOPY Dockerfile /\n", stand_in="half of it")
+    for source in ("built", "local"):
+        found = workshop.store(image).resolve([image], Progress())[image.name]
+        assert (found.source, found.unverified) == (source, "half of it")
+
+
+@pytest.mark.docker
 def test_a_second_run_builds_nothing(workshop: Workshop) -> None:
     image = workshop.image("FROM scratch\nCOPY Dockerfile /\n")
     first = workshop.store(image).resolve([image], Progress())[image.name]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from alertdrill.faults.container import Pause
+from alertdrill.faults.container import Pause, Stop
 from alertdrill.faults.contract import Fault
 from alertdrill.faults.partition import Partition
 from alertdrill.signals.http import JsonApi
@@ -23,9 +24,7 @@ from alertdrill.wait import eventually
 from fixtures.stack import STACK
 from tests.stack.small import ROOT, references
 
-pytestmark = pytest.mark.docker
-
-COMPONENTS = ("elasticsearch", "logstash", "elasticsearch-exporter")
+COMPONENTS = ("elasticsearch", "logstash", "elasticsearch-exporter", "receiver")
 ARRIVED_WITHIN_S = 20.0
 EVENTS = 2 * PAGE + 1
 LINES = 200
@@ -49,10 +48,13 @@ def send(stack: Stack, *lines: str) -> None:
         shipper.sendall("".join(f"{line}\n" for line in lines).encode())
 
 
-def write(stack: Stack, subject: str) -> None:
-    """``LINES`` lines into a file that the shipper reads."""
+def write(stack: Stack, subject: str, part: int) -> None:
+    """``LINES`` lines into a file of their own that the shipper reads; as often as it is asked
+    again, since the engine may run a command twice."""
     line = json.dumps({"message": subject, "number": "NUMBER"}).replace("NUMBER", "%s")
-    program = f"for i in $(seq {LINES}); do printf '{line}\\n' $i; done >> /var/log/bakhmach/it.log"
+    file = f"/var/log/bakhmach/{subject}-{part}.log"
+    program = f"for i in $(seq {LINES}); do printf '{line}\\n' $i; done > /tmp/lines; "
+    program += f"test -e {file} || mv /tmp/lines {file}"
     assert stack.exec("logstash", ["sh", "-c", program])[0] == 0
 
 
@@ -72,19 +74,25 @@ def await_count(store: JsonApi, index: str, query: str, wanted: int) -> None:
     assert count(store, index, query) == wanted
 
 
+@pytest.mark.docker
 def test_each_of_many_events_arrives_once_and_can_be_read(stack: Stack, store: JsonApi) -> None:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    event = {"@timestamp": now, "type": "app", "message": "one of many", "log.level": "INFO"}
+    now = datetime.now(UTC)
+    event = {
+        "@timestamp": now.isoformat(),
+        "type": "app",
+        "message": "one of many",
+        "log.level": "INFO",
+    }
     send(stack, *(json.dumps({**event, "number": number}) for number in range(EVENTS)))
     await_count(store, "bakhmach-app-*", 'message:"one of many"', EVENTS)
 
     with closing(StoredLogs(stack.url("elasticsearch"), "bakhmach-app-*")) as logs:
         read = Counter(line["number"] for line in logs.since(now))
         assert read == Counter(range(EVENTS))
-        later = datetime.fromtimestamp(time.time() + 1, UTC).isoformat(timespec="milliseconds")
-        assert logs.since(later) == []
+        assert logs.since(now + timedelta(seconds=1)) == []
 
 
+@pytest.mark.docker
 def test_events_of_others_and_what_is_no_event_have_an_index_of_their_own(
     stack: Stack, store: JsonApi
 ) -> None:
@@ -94,36 +102,79 @@ def test_events_of_others_and_what_is_no_event_have_an_index_of_their_own(
     assert count(store, "bakhmach-app-*", 'message:"of another"') == 0
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize(
     "fault",
-    [Pause("logstash"), Pause("elasticsearch"), Partition("logstash", from_=("elasticsearch",))],
+    [
+        Pause("logstash"),
+        Stop("logstash"),
+        Pause("elasticsearch"),
+        Partition("logstash", from_=("elasticsearch",), python_of="receiver"),
+    ],
     ids=lambda fault: fault.name,
 )
 def test_lines_written_while_something_is_broken_arrive_once(
-    stack: Stack, store: JsonApi, fault: Fault, request: pytest.FixtureRequest
+    stack: Stack, store: JsonApi, fault: Fault
 ) -> None:
-    subject = f"subject{abs(hash(request.node.name))}"
-    write(stack, subject)
+    subject = re.sub(r"\W+", "", fault.name)
+    needs_shipper = not isinstance(fault, Partition) and fault.breaks == {"logstash"}
+    write(stack, subject, 1)
     await_count(store, "bakhmach-app-*", f"message:{subject}", LINES)
     fault.inject(stack)
     try:
-        assert fault.is_effective(stack).ok
-        if fault.name != "pause(logstash)":  # nothing can be written from inside of it then
-            write(stack, subject)
+        assert fault.is_effective(stack).holds
+        if not needs_shipper:  # it writes the file
+            write(stack, subject, 2)
         time.sleep(6.0)  # longer than the shipper waits for an answer: it sends again
         if fault.name != "pause(elasticsearch)":
             assert count(store, "bakhmach-app-*", f"message:{subject}") == LINES
     finally:
         fault.heal(stack)
-    if fault.name == "pause(logstash)":
-        write(stack, subject)
+    if needs_shipper:
+        write(stack, subject, 2)
     await_count(store, "bakhmach-app-*", f"message:{subject}", 2 * LINES)
 
 
-def test_the_exporter_counts_what_is_stored(stack: Stack, store: JsonApi) -> None:
-    stored = store.get("/bakhmach-*/_count")["count"]
+@pytest.mark.docker
+def test_what_was_read_and_not_stored_outlives_a_restart_of_the_shipper(
+    stack: Stack, store: JsonApi
+) -> None:
+    hangs, stops = Pause("elasticsearch"), Stop("logstash")
+    hangs.inject(stack)
+    try:
+        send(stack, *(json.dumps({"type": "app", "message": "restarted"}) for _ in range(LINES)))
+        time.sleep(1.0)  # until they were read
+        stops.inject(stack)
+    finally:
+        stops.heal(stack)
+        hangs.heal(stack)
+    await_count(store, "bakhmach-app-*", "message:restarted", LINES)
+
+
+@pytest.mark.docker
+def test_the_exporter_counts_what_each_index_takes(stack: Stack, store: JsonApi) -> None:
+    send(stack, json.dumps({"type": "app", "message": "counted"}))
+    await_count(store, "bakhmach-app-*", "message:counted", 1)
+    stored = store.get("/bakhmach-app-*/_count")["count"]
     url = stack.url("elasticsearch-exporter") + "/metrics"
     answer = httpx.get(url, timeout=10, trust_env=False)
-    name = "elasticsearch_indices_indexing_index_total{"
-    [line] = [line for line in answer.text.splitlines() if line.startswith(name)]
-    assert float(line.rpartition(" ")[2]) >= stored > 0
+    name = "elasticsearch_index_stats_indexing_index_total{"
+    lines = [line for line in answer.text.splitlines() if line.startswith(name)]
+    assert sum(float(x.rpartition(" ")[2]) for x in lines if "bakhmach-app-" in x) >= stored
+
+
+def test_the_stand_in_does_what_the_pipeline_says() -> None:
+    pipeline = (ROOT / "monitoring/logstash/pipeline.conf").read_text()
+    stand_in = (ROOT / "images/logstash/rsyslog.conf").read_text()
+    said = {
+        "port": (r"port => (\d+)", r'imtcp" port="(\d+)"'),
+        "path": (r'path => "(.+)"', r'file="(.+?)"'),
+        "type": (r'  type => "(\w+)"', r'set \$\.type = "(\w+)"'),
+        "indices": (r'"(bakhmach-\w+)"', r'"(bakhmach-\w+)"'),
+        "host": (r'hosts => \["(\w+):9200"\]', r'server="(\w+)" serverPort="9200"'),
+        "action": (r'action => "(\w+)"', r'writeOperation="(\w+)"'),
+    }
+    for what, (ours, theirs) in said.items():
+        found = re.findall(ours, pipeline)
+        assert found, what
+        assert re.findall(theirs, stand_in) == found, what
