@@ -169,7 +169,7 @@ def gate(
     hours = config.gate.by_night() if nightly else config.gate
     components = assemble.profile_components(spec, hours.profile)
     assemble.resolve_images(config, spec, components, progress)
-    count = stacks or config.gate.stacks
+    count = stacks or hours.stacks
     folder = RunFolder.below(config.root / "out")
     # One drill at a time: the longest come first, and whoever is free takes the next.
     arguments = ["-n", str(count), "--dist", "load", "--maxschedchunk", "1"] if count > 1 else []

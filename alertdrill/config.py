@@ -68,19 +68,23 @@ class Target(_Strict):
 
 
 class Gate(_Strict):
-    """``stacks``: how many stacks run drills side by side; ``profile``: the components, and
-    ``nightly_profile`` those of a run that has the drills for the night, too (None: the same);
+    """``stacks``: how many stacks run drills side by side; ``profile``: the components.
+    ``nightly_profile`` and ``nightly_stacks`` are those of a run that has the drills for the
+    night, too (None: the same);
     ``repeats``: how often a drill is run again because the machine was too slow for it."""
 
     drills: tuple[Path, ...] = (Path("chaos"),)
     profile: str = "core"
     nightly_profile: str | None = None
     stacks: int = Field(default=1, ge=1, le=16)
+    nightly_stacks: int | None = Field(default=None, ge=1, le=16)
     seed: int = 7
     repeats: int = Field(default=2, ge=0, le=5)
 
     def by_night(self) -> Gate:
-        return self.model_copy(update={"profile": self.nightly_profile or self.profile})
+        profile = self.nightly_profile or self.profile
+        stacks = self.nightly_stacks or self.stacks
+        return self.model_copy(update={"profile": profile, "stacks": stacks})
 
 
 class AlertExpectation(_Strict):

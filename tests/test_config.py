@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.config import find_root, line_of, load_config
+from alertdrill.config import Gate, find_root, line_of, load_config
 from alertdrill.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +112,16 @@ def test_an_alert_that_needs_what_does_not_run_is_beyond_it(tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"High\] needs store, which the stack has not") as caught:
         config.beyond(["hub"], ["hub"])
     assert caught.value.line == 16
+
+
+def test_a_night_may_have_a_profile_and_stacks_of_its_own(tmp_path: Path) -> None:
+    def gate(*lines: str) -> Gate:
+        return load_config(write(tmp_path, "\n".join((GOOD, "[gate]", "stacks = 4", *lines)))).gate
+
+    own = gate('nightly_profile = "full"', "nightly_stacks = 2").by_night()
+    assert (own.profile, own.stacks) == ("full", 2)
+    same = gate().by_night()
+    assert (same.profile, same.stacks) == ("core", 4)
 
 
 def test_an_expected_alert_that_no_rule_defines(tmp_path: Path) -> None:
