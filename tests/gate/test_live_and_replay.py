@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alertdrill.assemble import beyond_profile
 from alertdrill.bench import SEGMENTS
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.experiment import run_drill as run_one
@@ -46,7 +47,7 @@ def replayed(drills: Sequence[Drill], segments: Path, laboratory: Laboratory) ->
         table_of(drills, config.alerts),
         prometheus=prometheus(),
         promtool=promtool(),
-        alerts=rules.alerts.keys() - unjudged.keys(),
+        alerts=rules.alerts.keys() - unjudged.keys() - beyond_profile(config).keys(),
         options=Options(healthy_s=3600.0, trips=False),
     )
 
