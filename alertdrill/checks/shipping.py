@@ -10,7 +10,7 @@ from typing import Any
 
 from alertdrill.checks.contract import Check, View
 from alertdrill.config import LogStore
-from alertdrill.errors import DeadlineExceeded
+from alertdrill.errors import DeadlineExceeded, SignalError
 from alertdrill.signals.logs import LOGGER, MESSAGE, TIME, EngineLogs, Line, StoredLogs, stamped
 from alertdrill.timeline import unix_of
 from alertdrill.verdict import Finding, Reason
@@ -50,14 +50,23 @@ class Shipping(Check):
         if not logged:
             return [Finding(Reason.NO_DATA, f"{target} logged nothing that could arrive")]
         with closing(StoredLogs(bench.stack.url(store.component, store.port), store.index)) as logs:
+            trouble: SignalError | None = None
 
             def arrived() -> bool:
-                self._lost = lost(logged, logs.since(begun))
+                nonlocal trouble
+                try:
+                    self._lost = lost(logged, logs.since(begun))
+                except SignalError as error:  # of an index that is being made, perhaps
+                    trouble = error
+                    return False
+                trouble = None
                 return not self._lost
 
             try:
                 eventually(arrived, timeout_s=ARRIVED_WITHIN_S, what="logs", interval_s=0.5)
             except DeadlineExceeded:
+                if trouble is not None:
+                    raise trouble from None
                 return [
                     Finding(
                         Reason.LOG_NOT_STORED,

@@ -69,7 +69,8 @@ class StoredLogs:
     def _page(self, time: datetime, after: list[Any]) -> list[Any]:
         query = {
             "query": {"range": {TIME: {"gte": time.isoformat(timespec="milliseconds")}}},
-            "sort": [TIME, "_seq_no"],
+            # An index that has just been made knows no field yet.
+            "sort": [{TIME: {"order": "asc", "unmapped_type": "date"}}, "_seq_no"],
             "size": PAGE,
             **({"search_after": after} if after else {}),
         }
