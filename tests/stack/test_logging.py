@@ -26,7 +26,7 @@ from fixtures.stack import STACK
 from tests.stack.small import ROOT, references
 
 COMPONENTS = ("elasticsearch", "logstash", "elasticsearch-exporter", "receiver")
-ARRIVED_WITHIN_S = 20.0
+ARRIVED_WITHIN_S = 40.0
 EVENTS = 2 * PAGE + 1
 LINES = 200
 
