@@ -211,7 +211,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         refuse_equal_titles(every)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
-        beyond_profile(session.config)
+        beyond_profile(session.config)  # refuses a need that the stack hasn't
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons((drill.fault.name, drill.fires) for drill in every)
         for drill in every:

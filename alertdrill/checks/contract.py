@@ -34,6 +34,12 @@ class View:
         """Whether no request may fail: the fault is of the monitoring alone, or there is none."""
         return self.is_control or self.drill.spares_users
 
+    def why_not_run(self, component: str) -> str | None:
+        """Why nothing is known of what ``component`` would tell; None: it runs."""
+        if component in self.bench.stack.component_names:
+            return None
+        return f"profile {self.bench.config.gate.profile} runs no {component}"
+
 
 class Check(ABC):
     """One subject of a drill beside its alerts; an instance serves one drill.

@@ -39,8 +39,8 @@ class Shipping(Check):
 
     def after(self, view: View) -> list[Finding]:
         store, bench = self._store, view.bench
-        if store.component not in bench.stack.component_names:
-            self._not_verified = f"profile {bench.config.gate.profile} runs no {store.component}"
+        self._not_verified = view.why_not_run(store.component)
+        if self._not_verified is not None:
             return []
         begun = datetime.fromtimestamp(unix_of(view.injected), UTC)
         target = bench.config.target.component

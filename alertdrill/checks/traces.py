@@ -35,9 +35,8 @@ class TraceBlame(Check):
 
     def under_fault(self, view: View) -> list[Finding]:
         store, wanted = self._store, self._wanted
-        if store.component not in view.bench.stack.component_names:
-            profile = view.bench.config.gate.profile
-            self._missing = f"profile {profile} runs no {store.component}"
+        self._missing = view.why_not_run(store.component)
+        if self._missing is not None:
             return []
         with closing(Traces(view.bench.stack.url(store.component, store.port))) as traces:
             since = unix_of(view.injected)

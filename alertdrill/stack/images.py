@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -189,8 +189,8 @@ class ImageStore:
     def _prospect(self, image: Image) -> Prospect:
         found = self._local(image)
         if found is not None:
-            present = Prospect(image, Outlook.PRESENT, found.version, found.reference)
-            return replace(present, unverified=found.unverified)
+            where, version = found.reference, found.version
+            return Prospect(image, Outlook.PRESENT, version, where, unverified=found.unverified)
         trouble = None
         if image.official is not None:
             trouble = self._registries.trouble(image.official)

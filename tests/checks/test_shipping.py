@@ -54,7 +54,14 @@ def view_of(stack: object, injected: float) -> View:
         target=SimpleNamespace(component="writer"), gate=SimpleNamespace(profile="core")
     )
     bench = SimpleNamespace(stack=stack, config=config)
-    return cast(View, SimpleNamespace(bench=bench, injected=injected))
+    return View(
+        drill=cast(Any, None),
+        bench=cast(Any, bench),
+        load=cast(Any, None),
+        watch=cast(Any, None),
+        begun=injected,
+        injected=injected,
+    )
 
 
 def store(logger: str | None) -> LogStore:
