@@ -13,6 +13,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NATIVE_TLS := 1
 # The environment is found by its place, not by what happens to be active.
 unexport VIRTUAL_ENV
+# A gate starts a dozen Python processes, the tests hundreds: each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup gate nightly test check docs up down status doctor images clean clean-images lock
 .DEFAULT_GOAL := help

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from alertdrill.bench import Bench
 from alertdrill.config import Config
-from alertdrill.errors import DeadlineExceeded, UsageError
+from alertdrill.errors import DeadlineExceeded
+from alertdrill.profiles import components_of, images_of
 from alertdrill.report.folder import RunFolder
 from alertdrill.rules.compress import Compressed, Unsound, compress
 from alertdrill.rules.model import Monitoring, load_monitoring
-from alertdrill.stack.component import Image, StackSpec
+from alertdrill.stack.component import StackSpec
 from alertdrill.stack.engine import connect
 from alertdrill.stack.images import ImageStore, ResolvedImage
 from alertdrill.stack.progress import Progress
@@ -22,25 +23,6 @@ from alertdrill.timeline import Timeline
 from alertdrill.wait import eventually
 
 CACHE = ".cache"
-
-
-def profile_components(spec: StackSpec, profile: str) -> tuple[str, ...]:
-    """The components of a profile. Raises UsageError when it isn't declared."""
-    if profile not in spec.profiles:
-        raise UsageError(f"no profile {profile!r}; the stack declares {sorted(spec.profiles)}")
-    return spec.profiles[profile]
-
-
-def images_of(spec: StackSpec, components: tuple[str, ...]) -> list[Image]:
-    """The images that ``components`` run or may be released from; what those are built from comes
-    along by itself."""
-    by_name = {image.name: image for image in spec.images}
-    chosen = [component for component in spec.components if component.name in components]
-    wanted = {image for component in chosen for image in (component.image, *component.releases)}
-    missing = sorted(wanted - set(by_name))
-    if missing:
-        raise UsageError(f"components run images that aren't declared: {', '.join(missing)}")
-    return [by_name[name] for name in sorted(wanted)]
 
 
 def resolve_images(
@@ -75,27 +57,28 @@ def open_bench(
     folder: RunFolder,
     *,
     images: Mapping[str, ResolvedImage],
+    profile: str,
     worker: str = "",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Bench]:
-    """A running stack with its bench; stopped and removed at the end, whatever happens.
+    """A running stack of ``profile`` with its bench; stopped and removed at the end, whatever
+    happens.
 
     Raises UsageError before anything starts when the monitoring files are not valid.
     """
     spec = config.load_stack()
-    components = profile_components(spec, config.gate.profile)
     place = worker or "0"
     overlay = folder.path / "config" / place
     compressed = compress_into(config, overlay)
     loaded = load_compressed(config, overlay)
     numbers = itertools.count(1)
 
-    def start() -> Stack:
+    def start(profile: str) -> Stack:
         number = next(numbers)
         again = f"-{number}" if number > 1 else ""
         return Stack(
             spec,
-            components,
+            components_of(spec, profile),
             images={name: image.reference for name, image in images.items()},
             project_root=config.root,
             run_id=(f"{folder.run_id}-{worker}" if worker else folder.run_id) + again,
@@ -112,6 +95,7 @@ def open_bench(
 
     bench = Bench(
         config=config,
+        profile=profile,
         start=start,
         settle=settle,
         monitoring=loaded,
@@ -227,31 +211,3 @@ def _await_first_scrapes(bench: Bench) -> None:
     longest = max((job.scrape_interval_s for job in bench.monitoring.prometheus.jobs), default=0.0)
     with contextlib.suppress(DeadlineExceeded):  # the first drill says which it is
         eventually(all_scraped, timeout_s=2 * longest + 5.0, what="the first scrapes")
-
-
-def beyond_profile(config: Config) -> dict[str, str]:
-    """The alerts that need a component which the profile doesn't run, and why nothing is known of
-    them. Raises UsageError when the stack has no such component."""
-    spec = config.load_stack()
-    declared = [component.name for component in spec.components]
-    return config.beyond(declared, profile_components(spec, config.gate.profile))
-
-
-def not_verified(config: Config) -> list[dict[str, str]]:
-    """Declared images that no component of the profile runs or is released from: their part is
-    not verified."""
-    spec = config.load_stack()
-    running = set(profile_components(spec, config.gate.profile))
-    used = {image.name for image in images_of(spec, tuple(running))}
-    built_from = {need for image in spec.images for need in image.needs}
-    rows = []
-    for image in spec.images:
-        if image.name in used or image.name in built_from:
-            continue
-        why = (
-            f"not part of profile {config.gate.profile}"
-            if image.buildable
-            else "only its official image has it, and this profile doesn't run it"
-        )
-        rows.append({"what": image.name, "why": why})
-    return rows

@@ -36,7 +36,8 @@ ROUNDING_S = 0.02
 class Bench:
     """What a drill runs on; a context manager that starts a stack, and leaves none behind.
 
-    ``start``       gives a running stack, each time a new one
+    ``profile``     what its stack runs
+    ``start``       gives a running stack of a profile, each time a new one
     ``settle``      waits until the bench sees all of a stack, and writes down what it is
     ``monitoring``  what the stack's Prometheus and Alertmanager really loaded, so every deadline
                     derived from it is on the stack's own clock
@@ -46,7 +47,8 @@ class Bench:
     """
 
     config: Config
-    start: Callable[[], Stack]
+    profile: str
+    start: Callable[[str], Stack]
     settle: Callable[[Bench], None]
     monitoring: Monitoring
     unsound: Mapping[str, str]
@@ -76,13 +78,15 @@ class Bench:
     ) -> None:
         self._close(save=error is None)
 
-    def renew(self) -> None:
-        """Put a fresh stack in the place of one that can't be trusted any more."""
+    def renew(self, profile: str) -> None:
+        """Put a fresh stack of ``profile`` in the place of one that can't be trusted any more, or
+        hasn't what is needed."""
         self._close(save=True)
+        self.profile = profile
         self._open()
 
     def _open(self) -> None:
-        self.stack = self.start()
+        self.stack = self.start(self.profile)
         try:
             prometheus = self.stack.url("prometheus")
             self.metrics = Metrics(prometheus)

@@ -22,6 +22,7 @@ from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
 from alertdrill.faults_cli import fault_app, faults
 from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
+from alertdrill.profiles import Profiles, components_of
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import print_unfolded
 from alertdrill.shield import sigterm_interrupts
@@ -87,7 +88,7 @@ def _project() -> Config:
 @app.command()
 def setup(
     profile: Annotated[
-        str | None, typer.Option(help="Whose images: core, full [the gate's profile].")
+        str | None, typer.Option(help="Whose images: core, full [all that the gate runs].")
     ] = None,
 ) -> None:
     """Have a Docker engine and every image of a profile: found, pulled or built."""
@@ -95,9 +96,8 @@ def setup(
     spec = config.load_stack()
     progress = Progress()
     ensure_engine(progress, config.root / assemble.CACHE)
-    images = assemble.resolve_images(
-        config, spec, assemble.profile_components(spec, profile or config.gate.profile), progress
-    )
+    components = components_of(spec, profile) if profile else Profiles(config, spec).components
+    images = assemble.resolve_images(config, spec, components, progress)
     built = [image.name for image in images.values() if image.source == "built"]
     progress.say(
         f"{len(images)} images are here" + (f"; built {', '.join(built)}" if built else "")
@@ -111,9 +111,9 @@ def doctor_command(as_json: JsonOption = False) -> None:
     Exit code 1 when the gate could not run.
     """
     config = _project()
-    diagnosis = doctor.diagnose(
-        config.load_stack(), config.gate.profile, config.root, config.root / assemble.CACHE
-    )
+    spec = config.load_stack()
+    components = Profiles(config, spec).components
+    diagnosis = doctor.diagnose(spec, components, config.root, config.root / assemble.CACHE)
     if as_json:
         print(diagnosis.json())
     else:
@@ -167,7 +167,7 @@ def gate(
         refuse_empty_selection(config, selection)
     ensure_engine(progress, config.root / assemble.CACHE)
     hours = config.gate.by_night() if nightly else config.gate
-    components = assemble.profile_components(spec, hours.profile)
+    components = Profiles(config.model_copy(update={"gate": hours}), spec).components
     assemble.resolve_images(config, spec, components, progress)
     count = stacks or hours.stacks
     folder = RunFolder.below(config.root / "out")
@@ -194,7 +194,7 @@ def up(profile: ProfileOption = "full") -> None:
     config = _project()
     config = config.model_copy(update={"clock": config.clock.model_copy(update={"factor": 1})})
     spec = config.load_stack()
-    components = assemble.profile_components(spec, profile)
+    components = components_of(spec, profile)
     progress = Progress()
     ensure_engine(progress, config.root / assemble.CACHE)
     images = assemble.resolve_images(config, spec, components, progress)

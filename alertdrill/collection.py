@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from alertdrill.assemble import profile_components
 from alertdrill.config import Config
 from alertdrill.drill import Drill
 from alertdrill.errors import UsageError
+from alertdrill.profiles import Profiles
 
 FOR_THE_NIGHT = "for the night: --nightly"
 
@@ -27,7 +27,7 @@ def not_now(
     """Those of ``items`` that this run is not for, and why. Raises UsageError."""
     spec = project.load_stack()
     declared = {component.name for component in spec.components}
-    running = set(profile_components(spec, project.gate.profile))
+    profiles = Profiles(project, spec)
     named = _names_drills(config)
 
     def why_not(drill: Drill) -> str | None:
@@ -40,9 +40,8 @@ def not_now(
                 file=file,
                 line=line,
             )
-        missing = sorted(drill.fault.touches - running)
-        if missing:
-            return f"profile {project.gate.profile} runs no {', '.join(missing)}"
+        if profiles.profile_of(drill) is None:
+            return profiles.why_none(drill)
         return FOR_THE_NIGHT if drill.nightly and not named else None
 
     reasons = ((item, why_not(drill)) for item in items for drill in drills_of(item))

@@ -68,23 +68,24 @@ class Target(_Strict):
 
 
 class Gate(_Strict):
-    """``stacks``: how many stacks run drills side by side; ``profile``: the components.
-    ``nightly_profile`` and ``nightly_stacks`` are those of a run that has the drills for the
+    """``stacks``: how many stacks run drills side by side; ``profiles``: which components they
+    run: a drill's stack is of the first that has what the drill breaks and what its alerts need.
+    ``nightly_profiles`` and ``nightly_stacks`` are those of a run that has the drills for the
     night, too (None: the same);
     ``repeats``: how often a drill is run again because the machine was too slow for it."""
 
     drills: tuple[Path, ...] = (Path("chaos"),)
-    profile: str = "core"
-    nightly_profile: str | None = None
+    profiles: tuple[str, ...] = Field(default=("core",), min_length=1)
+    nightly_profiles: tuple[str, ...] | None = Field(default=None, min_length=1)
     stacks: int = Field(default=1, ge=1, le=16)
     nightly_stacks: int | None = Field(default=None, ge=1, le=16)
     seed: int = 7
     repeats: int = Field(default=2, ge=0, le=5)
 
     def by_night(self) -> Gate:
-        profile = self.nightly_profile or self.profile
+        profiles = self.nightly_profiles or self.profiles
         stacks = self.nightly_stacks or self.stacks
-        return self.model_copy(update={"profile": profile, "stacks": stacks})
+        return self.model_copy(update={"profiles": profiles, "stacks": stacks})
 
 
 class AlertExpectation(_Strict):
@@ -284,9 +285,11 @@ class Config(_Strict):
             if alert.undrilled is not None
         }
 
-    def beyond(self, declared: Collection[str], running: Collection[str]) -> dict[str, str]:
-        """The alerts that need one of the ``declared`` components that isn't ``running``, and
-        why nothing is known of them. Raises UsageError for a need that isn't declared."""
+    def needs(self, declared: Collection[str]) -> dict[str, str]:
+        """The component without which an alert can't fire, by alert.
+
+        Raises UsageError for one that isn't among the ``declared`` components.
+        """
         needs = {name: alert.needs for name, alert in self.alerts.items() if alert.needs}
         for name, needed in needs.items():
             if needed not in declared:
@@ -296,11 +299,7 @@ class Config(_Strict):
                     f"[alerts.{name}] needs {needed}, which the stack has not; it has "
                     f"{', '.join(sorted(declared))}",
                 )
-        return {
-            name: f"profile {self.gate.profile} runs no {needed}"
-            for name, needed in needs.items()
-            if needed not in running
-        }
+        return needs
 
     def refuse_stale_reasons(self, expected: Iterable[tuple[str, Collection[str]]]) -> None:
         """Raise UsageError for a reason that the drills contradict: an ``undrilled`` alert that

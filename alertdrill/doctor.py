@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import docker
 from rich.console import Console
 from rich.table import Table
 
-from alertdrill.assemble import profile_components
 from alertdrill.errors import EngineUnavailable
 from alertdrill.report.terminal import print_unfolded
 from alertdrill.stack import debian, engine
@@ -33,7 +32,7 @@ class Row:
 
     ``trouble``     the part of ``why`` that a registry answered, which other rows may share
     ``unverified``  what isn't verified with it, because it is a stand-in
-    ``needed``      the gate's profile runs it
+    ``needed``      the gate runs it
     """
 
     component: str
@@ -60,7 +59,7 @@ class Diagnosis:
 
     @property
     def can_gate(self) -> bool:
-        """Whether the gate could run here: an engine, and every component of its profile."""
+        """Whether the gate could run here: an engine, and every component that it runs."""
         needed = [row for row in self.rows if row.needed]
         usable = all(row.state is not Outlook.UNAVAILABLE for row in needed)
         return self.engine_ok and bool(needed) and usable
@@ -120,12 +119,14 @@ class Diagnosis:
                 yield f"not verified: {row.component}: {row.unverified}"
 
 
-def diagnose(spec: StackSpec, profile: str, project_root: Path, cache_dir: Path) -> Diagnosis:
+def diagnose(
+    spec: StackSpec, components: Iterable[str], project_root: Path, cache_dir: Path
+) -> Diagnosis:
     """Look, and change nothing. Asks the engine and, through it, each image registry once.
 
-    ``profile`` is the gate's. Raises UsageError when it isn't declared.
+    ``components`` are those that the gate runs. Raises UsageError when one isn't declared.
     """
-    running = selected(spec, profile_components(spec, profile))
+    running = selected(spec, components)
     needed = frozenset(running) | {image for c in running.values() for image in c.releases}
     images = _images(spec)
     try:

@@ -11,6 +11,7 @@ Inert in a project that has no ``alertdrill.toml``. The fixtures:
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -22,14 +23,7 @@ from typing import Any
 
 import pytest
 
-from alertdrill.assemble import (
-    beyond_profile,
-    load_original,
-    not_verified,
-    open_bench,
-    profile_components,
-    resolve_images,
-)
+from alertdrill.assemble import load_original, open_bench, resolve_images
 from alertdrill.bench import Bench
 from alertdrill.checks.panel import refuse_unaskable
 from alertdrill.collection import drills_of, looks_everywhere, not_now, refuse_equal_titles
@@ -42,6 +36,7 @@ from alertdrill.experiment import run_drill as run_one
 from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV, clock_of
 from alertdrill.lifeline import die_with_parent
 from alertdrill.niceness import give_way
+from alertdrill.profiles import Profiles
 from alertdrill.report.document import RunFacts, write_verdict
 from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
@@ -76,12 +71,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also the drills for the night, which otherwise run only when they are named",
     )
-    group.addoption("--profile", help="the components to start [alertdrill.toml]")
+    group.addoption("--profile", help="the components of every stack [alertdrill.toml]")
 
 
 @dataclass
 class _Session:
-    """What the plugin knows during one pytest session, in the controller or in a worker."""
+    """What the plugin knows during one pytest session, in the controller or in a worker.
+
+    ``profile`` is what the next drill needs of its stack.
+    """
 
     config: Config
     command: list[str]
@@ -94,6 +92,11 @@ class _Session:
     skipped_modules: bool = False
     failed_tests: list[str] = field(default_factory=list)
     table_error: UsageError | None = None
+    profile: str | None = None
+
+    @functools.cached_property
+    def profiles(self) -> Profiles:
+        return Profiles(self.config, self.config.load_stack())
 
 
 SESSION = pytest.StashKey[_Session]()
@@ -108,11 +111,11 @@ def pytest_configure(config: pytest.Config) -> None:
         project = load_config(root)
         if config.getoption("clock"):
             project = project.model_copy(update={"clock": clock_of(config.getoption("clock"))})
-        gate = {
-            name: config.getoption(name)
-            for name in ("seed", "profile")
-            if config.getoption(name) is not None
-        }
+        gate: dict[str, Any] = {}
+        if config.getoption("seed") is not None:
+            gate["seed"] = config.getoption("seed")
+        if config.getoption("profile"):
+            gate["profiles"] = (config.getoption("profile"),)
         hours = project.gate.by_night() if config.getoption("nightly") else project.gate
         project = project.model_copy(update={"gate": hours.model_copy(update=gate)})
     except UsageError as error:
@@ -188,8 +191,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
     if session is not None and session.worker:
-        durations = Durations.of(session.config.root)
-        items.sort(key=lambda item: -sum(durations.expected_s(d.id) for d in drills_of(item)))
+        items.sort(key=functools.partial(_turn, session, Durations.of(session.config.root)))
     if session is not None:
         session.users_of_stacks = sum("bench" in getattr(i, "fixturenames", ()) for i in items)
     drills = []
@@ -211,7 +213,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         refuse_equal_titles(every)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
-        beyond_profile(session.config)  # refuses a need that the stack hasn't
+        session.profiles.beyond()  # refuses a need that the stack hasn't
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons((drill.fault.name, drill.fires) for drill in every)
         for drill in every:
@@ -221,6 +223,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 session.config.expectation(alert)
     except UsageError as error:
         session.table_error = error
+
+
+def _turn(session: _Session, durations: Durations, item: pytest.Item) -> tuple[int, float]:
+    """By what drills are begun: those of the larger profiles on the first stack, so that none has
+    to be replaced for them, and then the longest."""
+    drills = list(drills_of(item))
+    names = session.profiles.names
+    chosen = [session.profiles.profile_of(drill) or names[0] for drill in drills]
+    largest = max((names.index(name) for name in chosen), default=0)
+    return -largest, -sum(durations.expected_s(drill.id) for drill in drills)
 
 
 def _table(
@@ -244,8 +256,12 @@ def _table(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     session = item.config.stash.get(SESSION, None)
-    if session is not None and session.table_error is not None and any(drills_of(item)):
+    drills = list(drills_of(item))
+    if session is None or not drills:
+        return
+    if session.table_error is not None:
         raise session.table_error
+    session.profile = session.profiles.profile_of(drills[0])
 
 
 @pytest.fixture(scope="session")
@@ -271,7 +287,7 @@ def run_folder(alertdrill_session: _Session) -> RunFolder:
 @pytest.fixture(scope="session")
 def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench]:
     """A running stack and everything that reads it; one per worker, removed at the end."""
-    config = alertdrill_session.config
+    config, profiles = alertdrill_session.config, alertdrill_session.profiles
     worker = alertdrill_session.worker
     timeline = Timeline(run_folder.timeline)
     told = ""
@@ -282,13 +298,14 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
             timeline.add(worker or "main", "progress", what=what)
             told = what
 
-    spec = config.load_stack()
-    components = profile_components(spec, config.gate.profile)
     with contextlib.ExitStack() as stack:
         try:
-            images = resolve_images(config, spec, components, Progress())
+            images = resolve_images(config, profiles.spec, profiles.components, Progress())
+            profile = alertdrill_session.profile or profiles.names[0]
             opened = stack.enter_context(
-                open_bench(config, run_folder, images=images, worker=worker, tell=tell)
+                open_bench(
+                    config, run_folder, images=images, profile=profile, worker=worker, tell=tell
+                )
             )
         finally:
             run_folder.add_settled(worker or "main")  # whether it is up or failed
@@ -320,16 +337,24 @@ def stack(bench: Bench) -> Stack:
 
 
 @pytest.fixture
-def run_drill(bench: Bench, run_folder: RunFolder) -> Callable[[Drill], DrillResult]:
+def run_drill(
+    bench: Bench, alertdrill_session: _Session, run_folder: RunFolder
+) -> Callable[[Drill], DrillResult]:
     """Runs a drill on this worker's bench and records its result in the run folder.
 
-    A stack that a drill leaves broken is replaced before the next one.
+    A stack that a drill leaves broken is replaced before the next one, and so is one that hasn't
+    what the next one needs.
     """
+    profiles = alertdrill_session.profiles
 
     def run(drill: Drill) -> DrillResult:
-        if not bench.is_whole:
+        needed = profiles.profile_of(drill) or bench.profile
+        if not profiles.runs(needed) <= profiles.runs(bench.profile):
+            bench.tell(f"a stack of the profile {needed} in the place of one of {bench.profile}")
+            bench.renew(needed)
+        elif not bench.is_whole:
             bench.tell("a fresh stack in the place of a broken one")
-            bench.renew()
+            bench.renew(bench.profile)
         result = run_one(drill, bench)
         bench.is_whole = not BROKEN_STACK.intersection(f.reason for f in result.findings)
         run_folder.add_drill(result.id, result.document())
@@ -377,9 +402,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             seed=known.config.gate.seed,
             factor=known.config.clock.factor,
             alerts=_alerts_if_readable(known.config),
-            not_verified=not_verified(known.config),
+            not_verified=known.profiles.not_verified(),
             undrilled=known.config.undrilled,
-            beyond=beyond_profile(known.config),
+            beyond=known.profiles.beyond(),
             failed_tests=known.failed_tests,
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED and not folder.errors(),
         ),

@@ -23,11 +23,11 @@ from alertdrill.assemble import (
     clock_values,
     compress_into,
     load_compressed,
-    profile_components,
     resolve_images,
 )
 from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import AlertdrillError
+from alertdrill.profiles import components_of
 from alertdrill.stack.component import StackSpec
 from alertdrill.stack.engine import ensure_engine
 from alertdrill.stack.progress import Progress
@@ -93,7 +93,7 @@ def prepare(
     Raises UsageError, EngineUnavailable, ImageUnavailable.
     """
     spec = spec or config.load_stack()
-    components = tuple(c for c in profile_components(spec, profile) if c not in without)
+    components = tuple(c for c in components_of(spec, profile) if c not in without)
     progress = Progress()
     client = ensure_engine(progress, config.root / CACHE)
     images = resolve_images(config, spec, components, progress)

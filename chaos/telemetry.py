@@ -31,6 +31,7 @@ TELEMETRY = [
         fires={"DeadMansSwitch"},
         may_fire={"TargetMissing"},
         spares_users=True,
+        nightly=True,
     ),
     # What its spans and its log are sent to is nothing that the hub waits for.
     Drill(
@@ -50,7 +51,6 @@ TELEMETRY = [
         fires={"LogsNotStored"},
         logs_arrive=True,
         spares_users=True,
-        nightly=True,
     ),
     Drill(
         "the log shipper can't reach the store",

@@ -197,6 +197,7 @@ DRILLS = [
         stays_quiet={"HighErrorRate"},
         health={"redis": False},
         clients=UNHARMED,
+        nightly=True,
     ),
     Drill(
         "Redis falls silent",
@@ -296,13 +297,14 @@ DRILLS = [
     ),
     Drill(
         "AI Studio API answers with broken JSON",
-        fault=HttpMalformed("ai-studio", rate=0.5),
+        fault=HttpMalformed("ai-studio", rate=0.7),
         load=sync_and_api(),
         fires={"HighErrorRate", "UpstreamUnavailable"},
         labels={"UpstreamUnavailable": {"upstream": "ai-studio"}},
         health={"ai_studio_api": None},
         clients=SOME_SYNCS_HARMED,
         logs=SYNC_FAILED,
+        nightly=True,
     ),
     Drill(
         "AI Studio API answers in another schema",

@@ -42,7 +42,7 @@ def test_the_shipped_file_is_valid_and_every_expected_alert_has_a_receiver() -> 
 
 def test_defaults(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD))
-    assert (config.clock.factor, config.gate.profile) == (60, "core")
+    assert (config.clock.factor, config.gate.profiles) == (60, ("core",))
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,22 @@ def test_the_root_is_found_from_below_or_said_to_be_missing(tmp_path: Path) -> N
         find_root(Path("/"))
 
 
-def test_an_alert_that_needs_what_does_not_run_is_beyond_it(tmp_path: Path) -> None:
+def test_what_an_alert_needs_is_declared(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD + 'needs = "store"\n'))
-    assert config.beyond(["hub", "store"], ["hub", "store"]) == {}
-    assert config.beyond(["hub", "store"], ["hub"]) == {"High": "profile core runs no store"}
+    assert config.needs(["hub", "store"]) == {"High": "store"}
     with pytest.raises(UsageError, match=r"High\] needs store, which the stack has not") as caught:
-        config.beyond(["hub"], ["hub"])
+        config.needs(["hub"])
     assert caught.value.line == 16
 
 
-def test_a_night_may_have_a_profile_and_stacks_of_its_own(tmp_path: Path) -> None:
+def test_a_night_may_have_profiles_and_stacks_of_its_own(tmp_path: Path) -> None:
     def gate(*lines: str) -> Gate:
         return load_config(write(tmp_path, "\n".join((GOOD, "[gate]", "stacks = 4", *lines)))).gate
 
-    own = gate('nightly_profile = "full"', "nightly_stacks = 2").by_night()
-    assert (own.profile, own.stacks) == ("full", 2)
+    own = gate('nightly_profiles = ["full"]', "nightly_stacks = 2").by_night()
+    assert (own.profiles, own.stacks) == (("full",), 2)
     same = gate().by_night()
-    assert (same.profile, same.stacks) == ("core", 4)
+    assert (same.profiles, same.stacks) == (("core",), 4)
 
 
 def test_an_expected_alert_that_no_rule_defines(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from alertdrill.bench import Bench
 from alertdrill.drill import Drill
 from alertdrill.load.session import LoadSession
+from alertdrill.profiles import runs_no
 from alertdrill.signals.alerts import AlertWatch
 from alertdrill.verdict import Finding
 
@@ -38,7 +39,7 @@ class View:
         """Why nothing is known of what ``component`` would tell; None: it runs."""
         if component in self.bench.stack.component_names:
             return None
-        return f"profile {self.bench.config.gate.profile} runs no {component}"
+        return runs_no([self.bench.profile], [component])
 
 
 class Check(ABC):

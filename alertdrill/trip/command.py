@@ -18,6 +18,7 @@ from alertdrill.config import Config, find_root, load_config
 from alertdrill.errors import UsageError
 from alertdrill.files import replace_json
 from alertdrill.gate import clock_of
+from alertdrill.profiles import Profiles, components_of
 from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import UNFOLDED_WIDTH
 from alertdrill.report.trip_page import write_trip_page
@@ -153,13 +154,18 @@ def _live(
     spec = config.load_stack()
     progress = Progress()
     ensure_engine(progress, config.root / assemble.CACHE)
-    components = assemble.profile_components(spec, config.gate.profile)
-    images = assemble.resolve_images(config, spec, components, progress)
+    profiles = Profiles(config, spec)
+    profile = profiles.profile_of(pair.drill)
+    if profile is None:
+        raise UsageError(f"{pair.drill.title!r}: {profiles.why_none(pair.drill)}")
+    images = assemble.resolve_images(config, spec, components_of(spec, profile), progress)
     folder = RunFolder.below(config.root / "out").ensure()
     with contextlib.ExitStack() as opened:
         with progress.task("stack", every_s=PROGRESS_EVERY_S) as starting:
             bench = opened.enter_context(
-                assemble.open_bench(config, folder, images=images, tell=starting.update)
+                assemble.open_bench(
+                    config, folder, images=images, profile=profile, tell=starting.update
+                )
             )
             starting.finish("ready")
         with progress.task(

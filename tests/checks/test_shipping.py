@@ -50,10 +50,8 @@ def stack() -> Iterator[Stack]:
 
 
 def view_of(stack: object, injected: float) -> View:
-    config = SimpleNamespace(
-        target=SimpleNamespace(component="writer"), gate=SimpleNamespace(profile="core")
-    )
-    bench = SimpleNamespace(stack=stack, config=config)
+    config = SimpleNamespace(target=SimpleNamespace(component="writer"))
+    bench = SimpleNamespace(stack=stack, config=config, profile="core")
     return View(
         drill=cast(Any, None),
         bench=cast(Any, bench),

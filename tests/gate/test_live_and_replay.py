@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from alertdrill.assemble import beyond_profile
 from alertdrill.bench import SEGMENTS
 from alertdrill.drill import Drill, DrillResult
 from alertdrill.experiment import run_drill as run_one
@@ -40,6 +39,8 @@ def replayed(drills: Sequence[Drill], segments: Path, laboratory: Laboratory) ->
     config = laboratory.bench.config
     configuration = config.path(config.monitoring.prometheus)
     rules = rules_of([configuration.with_name("alerts.yml")], configuration)
+    runs = laboratory.bench.stack.component_names
+    unseen = {alert for alert, e in config.alerts.items() if e.needs and e.needs not in runs}
     unjudged = load_unjudged(config.root / "rules" / "expect.yml", rules.alerts)
     return virtual_verdicts(
         rules,
@@ -47,7 +48,7 @@ def replayed(drills: Sequence[Drill], segments: Path, laboratory: Laboratory) ->
         table_of(drills, config.alerts),
         prometheus=prometheus(),
         promtool=promtool(),
-        alerts=rules.alerts.keys() - unjudged.keys() - beyond_profile(config).keys(),
+        alerts=rules.alerts.keys() - unjudged.keys() - unseen,
         options=Options(healthy_s=3600.0, trips=False),
     )
 

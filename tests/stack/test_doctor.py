@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from alertdrill.doctor import Diagnosis, Row, diagnose
-from alertdrill.errors import UsageError
 from alertdrill.faults.contract import Evidence
 from alertdrill.stack import debian
 from alertdrill.stack.component import Component, Image, Readiness, StackSpec
@@ -38,7 +37,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_engine")
 def test_without_an_engine_the_gate_cannot_run(tmp_path: Path) -> None:
-    found = diagnose(spec(HAD), "mine", PROJECT, tmp_path)
+    found = diagnose(spec(HAD), ("redis",), PROJECT, tmp_path)
     assert not found.can_gate
     assert "none.sock" in found.engine
 
@@ -49,13 +48,13 @@ def test_without_an_engine_the_gate_cannot_run(tmp_path: Path) -> None:
     [((HAD, GHOST), True, False), ((GHOST, HAD), False, True)],
     ids=["a missing extra", "a missing image of the gate"],
 )
-def test_only_what_the_gates_profile_runs_decides(
+def test_only_what_the_gate_runs_decides(
     tmp_path: Path, images: tuple[Image, ...], can_gate: bool, ghost_is_needed: bool
 ) -> None:
     redis = next(image for image in IMAGES if image.name == "redis")
     parent = next(image for image in IMAGES if image.name == "base")
     images = tuple(redis if image is HAD else image for image in images)
-    found = diagnose(spec(*images, parent), "mine", PROJECT, tmp_path)
+    found = diagnose(spec(*images, parent), (images[0].name,), PROJECT, tmp_path)
     ghost = next(row for row in found.rows if row.component == "ghost")
     assert (ghost.state, ghost.needed) == (Outlook.UNAVAILABLE, ghost_is_needed)
     assert found.can_gate is can_gate
@@ -67,12 +66,12 @@ def test_only_what_the_gates_profile_runs_decides(
 @pytest.mark.usefixtures("no_engine")
 def test_a_stand_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "is_root_here", lambda: True)
-    told = diagnose(spec(replace(HAD, stand_in="half of it")), "mine", PROJECT, tmp_path)
+    told = diagnose(spec(replace(HAD, stand_in="half of it")), ("redis",), PROJECT, tmp_path)
     assert told.not_verified == (("redis", "half of it"),)
     stream = io.StringIO()
     told.print(Console(file=stream, width=120))
     assert "not verified: redis: half of it" in stream.getvalue()
-    own = diagnose(spec(HAD), "mine", PROJECT, tmp_path)
+    own = diagnose(spec(HAD), ("redis",), PROJECT, tmp_path)
     assert own.not_verified == ()
 
 
@@ -80,7 +79,7 @@ def test_the_table_and_the_json_say_the_same(
     tmp_path: Path, no_engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(debian, "is_root_here", lambda: False)
-    found: Diagnosis = diagnose(spec(HAD), "mine", PROJECT, tmp_path)
+    found: Diagnosis = diagnose(spec(HAD), ("redis",), PROJECT, tmp_path)
     stream = io.StringIO()
     found.print(Console(file=stream, width=120))
     assert "unavailable" in stream.getvalue()
@@ -93,16 +92,10 @@ def test_the_table_and_the_json_say_the_same(
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_a_profile_that_is_not_declared_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no profile 'core'; the stack declares \['mine'\]"):
-        diagnose(spec(HAD), "core", PROJECT, tmp_path)
-
-
-@pytest.mark.usefixtures("no_engine")
 def test_what_a_component_depends_on_is_needed_too(tmp_path: Path) -> None:
     a = Component("a", "redis", READY, depends_on=("b",))
     stack = StackSpec((HAD,), (a, Component("b", "redis", READY)), {"mine": ("a",)})
-    rows = diagnose(stack, "mine", PROJECT, tmp_path).rows
+    rows = diagnose(stack, ("a",), PROJECT, tmp_path).rows
     assert {row.component: row.needed for row in rows} == {"a": True, "b": True}
 
 
