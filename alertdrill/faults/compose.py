@@ -22,14 +22,13 @@ from dataclasses import dataclass, fields, replace
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, FaultError, UsageError
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Target
+from alertdrill.faults.turns import Driver, Now, Turn, grown, once
 from alertdrill.wait import eventually
 
 # The longest that a single part may take to be injected or healed: a container has 10 s to stop.
 TURN_S = 20.0
 # How long after its turn began a part may be seen not to bite yet.
 SETTLES_S = 2.0
-# Counting takes its time, so a turn's traffic is counted a little before its end.
-COUNTED_AHEAD_S = 0.5
 LOOKS = 3
 
 
@@ -45,7 +44,7 @@ class _Record:
     past: int = 0
     base: list[Exposure | None] | None = None
     injected: bool = False
-    driver: _Driver | None = None
+    driver: Driver | None = None
     units: list[Exposure | None] | None = None
 
     def grown_to(self, growth: int) -> int:
@@ -65,7 +64,7 @@ class _Records:
         with self._lock:
             return self._records.setdefault((stack.run_id, repr(fault)), _Record())
 
-    def driven(self, run_id: str) -> list[_Driver]:
+    def driven(self, run_id: str) -> list[Driver]:
         with self._lock:
             records = [record for (run, _), record in self._records.items() if run == run_id]
         drivers = [record.driver for record in records if record.driver is not None]
@@ -90,12 +89,6 @@ def _unit(exposures: Iterable[Exposure | None]) -> str | None:
     if len(units) < 2:
         return units[0] if units else None
     return f"the least of {', '.join(units[:-1])} and {units[-1]}"
-
-
-def _growth(before: Exposure | None, now: Exposure | None) -> int | None:
-    if before is None or now is None:
-        return None
-    return max(0, now.count - before.count)
 
 
 # --- what all composed faults share --------------------------------------------------------
@@ -160,14 +153,6 @@ def _all(evidence: Iterable[Evidence]) -> Evidence:
 def _identity(fault: Fault) -> str:
     """What tells a fault from its like in the thing that it breaks."""
     return str(getattr(fault, "identifier", fault.name))
-
-
-def _once(faults: Iterable[Fault]) -> list[Fault]:
-    found: list[Fault] = []
-    for fault in faults:
-        if fault not in found:  # not every fault can be hashed
-            found.append(fault)
-    return found
 
 
 def _reseeded(parts: Iterable[Fault], seed: int) -> list[Fault]:
@@ -240,138 +225,11 @@ class Together(_Composed):
         if not record.injected or record.base is None:
             record.base = now
             return Exposure(record.told, unit)
-        growths = [_growth(b, n) for b, n in zip(record.base, now, strict=True)]
+        growths = [grown(b, n) for b, n in zip(record.base, now, strict=True)]
         return Exposure(record.grown_to(min(g for g in growths if g is not None)), unit)
 
 
 # --- in time -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """``fault`` None: nothing is broken. ``seconds`` None: until it is healed."""
-
-    fault: Fault | None
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class _Now:
-    """Which turn it is, since when (monotonic seconds), and what its fault had counted then.
-
-    ``turn`` None: all are over. A new one is made for each turn, so identity tells them apart.
-    """
-
-    number: int
-    turn: _Turn | None
-    since: float
-
-
-class _Driver(threading.Thread):
-    """Walks through the turns on an absolute schedule, from the first injection on."""
-
-    def __init__(self, fault: str, turns: collections.abc.Sequence[_Turn], stack: Target) -> None:
-        super().__init__(name=f"drives {fault}", daemon=True)
-        self.fault = fault
-        self.error: str | None = None
-        self._turns = turns
-        self._stack = stack
-        self._stopped = threading.Event()
-        self._changing = threading.RLock()
-        self._begun = time.monotonic()
-        self._now = _Now(0, turns[0], self._begun)
-        self._before: Exposure | None = None
-        self._grown: list[tuple[Fault, int]] = []
-
-    def begin(self) -> None:
-        """The first turn, in the caller's thread. Raises what its injection raises."""
-        first = self._turns[0].fault
-        if first is not None:
-            first.inject(self._stack)
-        self.start()
-
-    def stop(self, timeout_s: float) -> bool:
-        """From now on nothing more is injected; whether a change that was under way has ended.
-
-        The thread itself may live a little longer, if it was counting: that breaks nothing, and
-        healing need not wait for it.
-        """
-        self._stopped.set()
-        ended = self._changing.acquire(timeout=timeout_s)
-        if ended:
-            self._changing.release()
-        return ended
-
-    def now(self) -> _Now:
-        """The present turn; never in the middle of a change."""
-        with self._changing:
-            return self._now
-
-    def growths(self) -> list[int]:
-        """What each part met that has had a turn, and the present one if it met anything yet."""
-        with self._changing:
-            now, before, grown = self._now, self._before, list(self._grown)
-        present = self._met(now, before)
-        if present and now.turn is not None and now.turn.fault is not None:
-            grown.append((now.turn.fault, present))
-        parts = _once(fault for fault, _ in grown)
-        return [sum(met for fault, met in grown if fault == part) for part in parts]
-
-    def run(self) -> None:
-        try:
-            due = self._begun
-            for number, turn in enumerate(self._turns):
-                if number and not self._change(number, turn):
-                    return
-                self._count_from(turn.fault)
-                if turn.seconds is None:
-                    self._stopped.wait()
-                    return
-                due += turn.seconds
-                ahead = min(COUNTED_AHEAD_S, turn.seconds / 2)
-                if self._stopped.wait(max(0.0, due - ahead - time.monotonic())):
-                    return
-                self._count()
-                if self._stopped.wait(max(0.0, due - time.monotonic())):
-                    return
-            self._change(len(self._turns), None)
-        except AlertdrillError as error:
-            self.error = str(error)
-
-    def _change(self, number: int, turn: _Turn | None) -> bool:
-        """From one turn to the next; False: stopped, and so the next one was not injected."""
-        with self._changing:
-            if self._stopped.is_set():
-                return False
-            before = self._turns[number - 1].fault
-            if before is not None:
-                before.heal(self._stack)
-            if self._stopped.is_set():
-                return False
-            if turn is not None and turn.fault is not None:
-                turn.fault.inject(self._stack)
-            self._now = _Now(number, turn, time.monotonic())
-            self._before = None
-            return True
-
-    def _count_from(self, fault: Fault | None) -> None:
-        counted = fault.exposure(self._stack) if fault is not None else None
-        with self._changing:
-            self._before = counted
-
-    def _count(self) -> None:
-        """Close the present turn's count."""
-        met = self._met(self._now, self._before)
-        with self._changing:
-            turn = self._now.turn
-            if met is not None and turn is not None and turn.fault is not None:
-                self._grown.append((turn.fault, met))
-            self._before = None
-
-    def _met(self, now: _Now, before: Exposure | None) -> int | None:
-        if before is None or now.turn is None or now.turn.fault is None:
-            return None
-        return _growth(before, now.turn.fault.exposure(self._stack))
 
 
 @dataclass(frozen=True)
@@ -383,12 +241,12 @@ class _Timed(_Composed):
     """
 
     @abstractmethod
-    def _turns(self) -> tuple[_Turn, ...]:
+    def _turns(self) -> tuple[Turn, ...]:
         """What is broken when, from injection on."""
 
     @property
     def _parts(self) -> tuple[Fault, ...]:
-        return tuple(_once(turn.fault for turn in self._turns() if turn.fault is not None))
+        return tuple(once(turn.fault for turn in self._turns() if turn.fault is not None))
 
     def inject(self, stack: Target) -> None:
         """From the first turn on, also when it was injected before."""
@@ -396,7 +254,7 @@ class _Timed(_Composed):
         if record.driver is not None:
             self.heal(stack)
         record.past = record.told
-        driver = record.driver = _Driver(self.name, self._turns(), stack)
+        driver = record.driver = Driver(self.name, self._turns(), stack)
         with self._all_or_nothing(stack):
             driver.begin()
 
@@ -411,7 +269,7 @@ class _Timed(_Composed):
                 return evidence
         return Evidence(False, f"{self.name} changes faster than it can be looked at")
 
-    def _as_planned(self, driver: _Driver, now: _Now, stack: Target) -> Evidence:
+    def _as_planned(self, driver: Driver, now: Now, stack: Target) -> Evidence:
         if driver.error is not None:
             return Evidence(False, f"its driver gave up: {driver.error}")
         if now.turn is not None and not driver.is_alive():
@@ -503,8 +361,8 @@ class Sequence(_Timed):
         if self.steps[-1][0] is None:
             raise UsageError("a sequence ends with a fault: a pause at its end is its end")
 
-    def _turns(self) -> tuple[_Turn, ...]:
-        return tuple(_Turn(fault, seconds) for fault, seconds in self.steps)
+    def _turns(self) -> tuple[Turn, ...]:
+        return tuple(Turn(fault, seconds) for fault, seconds in self.steps)
 
     @property
     def name(self) -> str:
@@ -531,8 +389,8 @@ class Flapping(_Timed):
                 f"not {self.on_s:g}, {self.off_s:g} and {self.cycles}"
             )
 
-    def _turns(self) -> tuple[_Turn, ...]:
-        return (_Turn(self.fault, self.on_s), _Turn(None, self.off_s)) * self.cycles
+    def _turns(self) -> tuple[Turn, ...]:
+        return (Turn(self.fault, self.on_s), Turn(None, self.off_s)) * self.cycles
 
     @property
     def name(self) -> str:
@@ -571,10 +429,10 @@ class Ramp(_Timed):
             raise UsageError(f"a dose lasts more than 0 seconds, not {self.step_s:g}")
         self._turns()  # a dose that the fault refuses is refused here
 
-    def _turns(self) -> tuple[_Turn, ...]:
+    def _turns(self) -> tuple[Turn, ...]:
         dosed = [replace(self.fault, **{self.dose: dose}) for dose in self.doses]  # type: ignore[type-var]
         seconds = [*[self.step_s] * (len(dosed) - 1), None]
-        return tuple(_Turn(fault, s) for fault, s in zip(dosed, seconds, strict=True))
+        return tuple(Turn(fault, s) for fault, s in zip(dosed, seconds, strict=True))
 
     @property
     def name(self) -> str:

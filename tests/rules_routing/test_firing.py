@@ -48,6 +48,22 @@ def rule(expr: str, **annotations: str) -> AlertRule:
         ("vector(1)", [{}]),
         # Both sides agree on job; the left says nothing of the label that the right asks for.
         ('sum by (job) (a{job="x"}) / sum by (job) (b{job="x", k="v"}) > 1', [{"job": "x"}]),
+        # Of a series that is there, nothing is known from one that isn't.
+        (
+            'up{job="x"} > 0 unless on (instance) sum by (instance) (rate(a{k="v"}[5m])) > 0',
+            [{"job": "x", "instance": "<instance>"}],
+        ),
+        ('a and on () b{k="v"}', [{"job": "<job>", "instance": "<instance>"}]),
+        ('a and on (k) b{k="v", l="w"}', [{"k": "v", "job": "<job>", "instance": "<instance>"}]),
+        (
+            'a and ignoring (k) b{k="v", l="w"}',
+            [{"l": "w", "job": "<job>", "instance": "<instance>"}],
+        ),
+        (
+            'a{i="u"} * on (k) group_left (l) b{k="v", l="w", m="x"}',
+            [{"i": "u", "k": "v", "l": "w", "job": "<job>", "instance": "<instance>"}],
+        ),
+        ('sum by (k) (b{k="v", m="x"}) * on (k) group_right a{i="u"}', [{"i": "u", "k": "v"}]),
     ],
 )
 def test_labels_of_the_expression(expr: str, series: list[dict[str, str]]) -> None:

@@ -13,13 +13,15 @@ from alertdrill.rules.lint.labels import (
     TARGET,
     Labels,
     branches,
+    grouped_side,
     labels_of,
+    matching,
     raw_selectors,
     surely_has_target,
 )
 from alertdrill.rules.lint.templates import labels_used
 from alertdrill.rules.model import AlertRule, RecordingRule
-from alertdrill.rules.promql import metric_name, parse, selectors, walk
+from alertdrill.rules.promql import children, metric_name, operator, parse, selectors, walk
 
 # Of each alternative of an expression, so many label sets from a metrics file.
 _MAX_SETS = 5
@@ -142,14 +144,37 @@ def _distinct(sets: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 def _asked_for(branch: Expr) -> dict[str, str]:
     """What selectors say of labels: the value, where all that name a label agree on it."""
     values: dict[str, set[str]] = {}
-    for selector in selectors(branch):
-        for matcher in selector.matchers.matchers:
-            exact = matcher.op == promql.MatchOp.Equal
-            if exact and matcher.value:
-                values.setdefault(matcher.name, set()).add(matcher.value)
-            elif matcher.op == promql.MatchOp.Re:
-                values.setdefault(matcher.name, set()).update(("", matcher.value))
+    for matcher in _matchers(branch):
+        if matcher.op == promql.MatchOp.Equal and matcher.value:
+            values.setdefault(matcher.name, set()).add(matcher.value)
+        elif matcher.op == promql.MatchOp.Re:
+            values.setdefault(matcher.name, set()).update(("", matcher.value))
     return {label: next(iter(said)) if len(said) == 1 else "" for label, said in values.items()}
+
+
+def _matchers(expr: Expr) -> Iterator[promql.Matcher]:
+    """Those that say something of the labels of ``expr``'s result."""
+    if isinstance(expr, promql.VectorSelector):
+        yield from expr.matchers.matchers
+    elif isinstance(expr, promql.BinaryExpr):
+        sides = (expr.lhs, expr.rhs)
+        own, other = reversed(sides) if grouped_side(expr) == "right" else sides
+        yield from _matchers(own)
+        if operator(expr) != "unless":
+            there = labels_of(other)
+            for matcher in _matchers(other):
+                if there.may_have(matcher.name) and _crosses(expr, matcher.name):
+                    yield matcher
+    else:
+        for child in children(expr):
+            yield from _matchers(child)
+
+
+def _crosses(expr: promql.BinaryExpr, label: str) -> bool:
+    """Whether the result has ``label`` as the other side has it: matched, or copied from there."""
+    how = matching(expr)
+    copied = (expr.modifier and expr.modifier.group_labels) or ()
+    return how is None or label in copied or (label in how[1]) is how[0]
 
 
 def _exposed(branch: Expr, metrics: Exposition) -> Iterator[Mapping[str, str]]:
