@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
+from dataclasses import dataclass
 from typing import ClassVar
 
 from locust import task
 
 from alertdrill.load.users import Exchange, PacedHttpUser
-from fixtures.keys import deletion_of
+from fixtures.keys import ItemWrite, content, headers_of, new_sync
 
 ITEMS = "/api/v1/items"
 ITEM = "/api/v1/items/<item_id>"
@@ -23,32 +24,58 @@ HISTORY = "/api/v1/sync/history"
 ENOUGH_ITEMS = 100
 
 
+# A user's turn comes every eight seconds, and no fault of a drill lasts for so many turns: a sync
+# that was applied though its answer was lost is sent again when the fault is over.
+MOST_ATTEMPTS = 8
+
+
 class SyncUser(PacedHttpUser):
-    """Starts synchronisations, each under its own idempotency key."""
+    """Starts synchronisations, each under its own idempotency key. One that failed takes the
+    place of the next: it is sent again under the same key."""
 
     rate = 6.0
+    key = ""
+    attempts_left = 0
 
     @task
     def synchronise(self) -> None:
-        # Not from the seed: a key of an earlier run would be answered from that run's history.
-        key = str(uuid.uuid4())
-        self.call(
+        if not self.attempts_left:
+            # Not from the seed: a key of an earlier run would be answered from that run's history.
+            self.key, self.attempts_left = new_sync(), MOST_ATTEMPTS
+        sent = self.call(
             "POST",
             SYNC,
             route=SYNC,
             body={"source": "github"},
-            headers={"Idempotency-Key": key},
-            key=key,
+            headers=headers_of(self.key),
+            key=self.key,
         )
+        refused = 400 <= sent.status < 500
+        self.attempts_left = 0 if sent.ok or refused else self.attempts_left - 1
+
+
+@dataclass
+class OwnItem:
+    """An item that the load made. ``version``: of its last write, acknowledged or not;
+    ``settled``: the write was acknowledged."""
+
+    number: int
+    key: str
+    version: int = 0
+    settled: bool = True
+
+    @property
+    def path(self) -> str:
+        return f"{ITEMS}/{self.number}"
 
 
 class ApiUser(PacedHttpUser):
     """Reads items and the state of synchronisation; writes only items that it created."""
 
     rate = 20.0
-    # Own items (id and key) that no request is about at the moment: whoever uses one takes it
-    # out, so that no update meets a deletion.
-    idle: ClassVar[deque[tuple[int, str]]] = deque()
+    # Own items that no request is about at the moment: whoever uses one takes it out, so that no
+    # update meets another, nor a deletion.
+    idle: ClassVar[deque[OwnItem]] = deque()
 
     MIX: ClassVar[dict[str, int]] = {
         "list_items": 30,
@@ -81,28 +108,35 @@ class ApiUser(PacedHttpUser):
 
     def create_item(self) -> None:
         key = f"load/{uuid.uuid4()}"
-        made = self.call("POST", ITEMS, route=ITEMS, body={"key": key, **self._content()}, key=key)
+        body = {"key": key, **content(key, 0)}
+        made = self.call("POST", ITEMS, route=ITEMS, body=body, key=ItemWrite(key, 0).promise)
         if made.ok:
-            self.idle.append((made.document["id"], key))
+            self.idle.append(OwnItem(made.document["id"], key))
 
     def get_item(self) -> None:
-        item = number, _ = self.idle.popleft()
-        self._keep(item, self.call("GET", f"{ITEMS}/{number}", route=ITEM))
+        item = self.idle.popleft()
+        self._keep(item, self.call("GET", item.path, route=ITEM))
 
     def update_item(self) -> None:
-        item = number, _ = self.idle.popleft()
-        self._keep(item, self.call("PUT", f"{ITEMS}/{number}", route=ITEM, body=self._content()))
+        if not self.idle[0].settled:
+            # An update that failed may be applied yet, after any that followed it.
+            self.delete_item()
+            return
+        item = self.idle.popleft()
+        item.version += 1
+        promise = ItemWrite(item.key, item.version).promise
+        body = content(item.key, item.version)
+        sent = self.call("PUT", item.path, route=ITEM, body=body, key=promise)
+        item.settled = sent.ok
+        self._keep(item, sent)
 
     def delete_item(self) -> None:
         # Whatever the answer: the item may be gone, so nobody may rely on it.
-        number, key = self.idle.popleft()
-        self.call("DELETE", f"{ITEMS}/{number}", route=ITEM, key=deletion_of(key))
+        item = self.idle.popleft()
+        promise = ItemWrite(item.key, None).promise
+        self.call("DELETE", item.path, route=ITEM, key=promise)
 
-    def _keep(self, item: tuple[int, str], exchange: Exchange) -> None:
+    def _keep(self, item: OwnItem, exchange: Exchange) -> None:
         # An item that is missing was reported as a failure once; that is enough.
         if exchange.status != 404:
             self.idle.append(item)
-
-    def _content(self) -> dict[str, str]:
-        number = self.rng.randint(1, 1_000_000)
-        return {"title": f"Item {number}", "body": f"Written by load, {number}.", "state": "open"}

@@ -91,7 +91,7 @@ class Agreement(Check):
         until = time.time() - LAG_S
         patience_s = view.drill.load.timeout_s
         since = _counted_from(view)
-        requests = view.load.requests(since - patience_s)
+        requests = view.load.requests(0.0)
         for sli in self._slis:
             grown = growth(view.bench.metrics, (sli.total, sli.bad), unix_of(since), until)
             if grown is None:
@@ -175,21 +175,26 @@ def cost(tally: Tally, objective: float, lasted_s: float) -> dict[str, float]:
 def compare(sli: Sli, requests: Sequence[Finished], grown: Growth, patience_s: float) -> Comparison:
     """What ``sli.user`` saw between the edges of ``grown``, beside what was counted there.
 
-    ``patience_s``: so long before may a client have given up on a request that was counted only
-    later.
+    ``requests``: all of the load, in the order of their end. ``patience_s``: so long before may a
+    client have given up on a request that was counted only later.
     """
     unsure = [(monotonic_of(a), monotonic_of(b) + LAG_S) for a, b in grown.unsure]
     begin, end = unsure[0][0], unsure[-1][1]
     sure_total = sure_bad = may_total = may_bad = 0
+    failed: set[str] = set()
     for one in requests:
         if one.user != sli.user:
             continue
+        if one.key is not None and not one.ok:
+            failed.add(one.key)
         if one.status == 0:  # nobody knows whether the system counted it, nor as what
             given_up = begin - patience_s < one.end <= end
             may_total += given_up
             may_bad += given_up
         elif begin < one.end <= end:
-            is_sure = not any(a < one.end <= b for a, b in unsure)
+            # What was done at an earlier attempt is not counted when it is asked for again.
+            is_sure = one.key not in failed or not one.ok
+            is_sure = is_sure and not any(a < one.end <= b for a, b in unsure)
             sure_total += is_sure
             sure_bad += is_sure and not one.ok
             may_total += not is_sure

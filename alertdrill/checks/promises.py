@@ -8,13 +8,14 @@ from typing import Any
 
 from alertdrill.checks.contract import Check, View
 from alertdrill.errors import DeadlineExceeded
+from alertdrill.load.window import Window
 from alertdrill.stack.target import Target
 from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
 Applied = Callable[[Target, Collection[str]], Mapping[str, int]]
-"""Of a project: how often the write under each of the keys stands in its database; a key that
-isn't in the answer was never applied."""
+"""Of a project: how often the write under each of the keys was applied to its database; a key
+that isn't in the answer was never. A write that a later one replaced was applied, too."""
 
 # An item that is deleted while the database is asked is missing there, until the answer to its
 # deletion has come. So what is missing is asked for again; what is missing for the first time
@@ -25,10 +26,11 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of the writes that clients made under a key."""
+    """What became of the writes that clients made under a key, sent once or several times."""
 
     acknowledged: int
     uncertain: int
+    repeated: int
     lost: tuple[str, ...]
     twice: tuple[str, ...]
 
@@ -56,9 +58,7 @@ class Promises(Check):
         def none_broken() -> bool:
             until_now = view.load.since(view.begun)
             keys = (*until_now.acknowledged, *until_now.uncertain)
-            found = kept(
-                judged.acknowledged, judged.uncertain, self._applied(view.bench.stack, keys)
-            )
+            found = kept(judged, self._applied(view.bench.stack, keys))
             self._kept = found if self._kept is None else self._kept.and_still(found)
             return not self._kept.lost and not self._kept.twice
 
@@ -76,22 +76,24 @@ class Promises(Check):
         return {
             "seen": (
                 f"{found.acknowledged} writes acknowledged, {len(found.lost)} of them lost; "
-                f"{found.uncertain} uncertain; {len(found.twice)} applied twice"
+                f"{found.uncertain} uncertain; {found.repeated} sent again, "
+                f"{len(found.twice)} applied twice"
             ),
             "acknowledged": found.acknowledged,
             "uncertain": found.uncertain,
+            "repeated": found.repeated,
             "lost": list(found.lost),
             "twice": list(found.twice),
         }
 
 
-def kept(
-    acknowledged: Collection[str], uncertain: Collection[str], times: Mapping[str, int]
-) -> Kept:
-    """An acknowledged write counts once; one whose answer failed, once or not at all."""
+def kept(window: Window, times: Mapping[str, int]) -> Kept:
+    """An acknowledged write counts once; one whose answers failed, once or not at all."""
+    acknowledged, uncertain = window.acknowledged, window.uncertain
     return Kept(
         acknowledged=len(acknowledged),
         uncertain=len(uncertain),
+        repeated=len(window.repeated),
         lost=tuple(key for key in acknowledged if times.get(key, 0) == 0),
         twice=tuple(key for key in (*acknowledged, *uncertain) if times.get(key, 0) > 1),
     )
@@ -99,7 +101,7 @@ def kept(
 
 def findings_of(found: Kept) -> list[Finding]:
     rows = (
-        (Reason.WRITE_LOST, found.lost, "acknowledged and isn't there"),
+        (Reason.WRITE_LOST, found.lost, "acknowledged and not kept"),
         (Reason.WRITE_TWICE, found.twice, "applied more than once"),
     )
     return [

@@ -66,7 +66,10 @@ class Window:
     ``first, last``   when the first and the last of them ended, None without any
     ``acknowledged``  idempotency keys of the requests that succeeded: writes that the system
                       has promised to keep
-    ``uncertain``     idempotency keys of the requests that failed: done or not done
+    ``uncertain``     idempotency keys of which every request failed: done or not done
+    ``repeated``      idempotency keys of more than one request
+
+    Each key stands once, however often it was sent.
     """
 
     requests: int
@@ -79,10 +82,13 @@ class Window:
     last: float | None
     acknowledged: tuple[str, ...]
     uncertain: tuple[str, ...]
+    repeated: tuple[str, ...]
 
     @staticmethod
     def of(finished: Sequence[Finished]) -> Window:
         failed = [one for one in finished if not one.ok]
+        sent = Counter(one.key for one in finished if one.key is not None)
+        acknowledged = dict.fromkeys(one.key for one in finished if one.ok and one.key is not None)
         return Window(
             requests=len(finished),
             failed=len(failed),
@@ -92,8 +98,9 @@ class Window:
             latency=Latency.of(one.ms for one in finished),
             first=finished[0].end if finished else None,
             last=finished[-1].end if finished else None,
-            acknowledged=tuple(one.key for one in finished if one.ok and one.key is not None),
-            uncertain=tuple(one.key for one in failed if one.key is not None),
+            acknowledged=tuple(acknowledged),
+            uncertain=tuple(key for key in sent if key not in acknowledged),
+            repeated=tuple(key for key, times in sent.items() if times > 1),
         )
 
 

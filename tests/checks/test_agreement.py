@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -137,6 +138,19 @@ def test_a_request_without_an_answer_may_be_counted_as_anything() -> None:
     seen = [*requests(*SURE), *requests(90.0, 106.5, status=0)]
     assert [reasons(4, 0, seen), reasons(6, 2, seen)] == [[], []]
     assert reasons(7, 2, seen) == [Reason.METRICS_DISAGREE]
+
+
+def test_a_repeated_request_that_succeeds_may_have_been_counted_at_its_first_attempt() -> None:
+    attempts = (*requests(102.5, status=503), *requests(103.0))
+    seen = [*(replace(one, key="again") for one in attempts), *requests(*SURE)]
+    assert [reasons(total, 1, seen) for total in (5, 6)] == [[], []]
+    assert reasons(4, 1, seen) == reasons(7, 1, seen) == [Reason.METRICS_DISAGREE]
+
+
+def test_a_repeated_request_that_fails_is_counted() -> None:
+    seen = [replace(one, key="again") for one in requests(*SURE, status=503)]
+    assert reasons(4, 4, seen) == []
+    assert reasons(3, 3, seen) == [Reason.METRICS_DISAGREE] * 2
 
 
 def test_other_users_dont_count() -> None:

@@ -18,6 +18,7 @@ from alertdrill.experiment import run_drill as run_one
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
 from alertdrill.verdict import Reason, Verdict
+from fixtures.keys import ItemWrite
 from tests.gate.conftest import Laboratory
 from tests.gate.test_planted_defects import CONTROL, REFUSED
 from tests.stack.small import ROOT
@@ -77,21 +78,18 @@ def test_a_hub_that_lies_is_caught_at_each_of_its_lies(laboratory: Laboratory) -
 # --- data ---------------------------------------------------------------------------------------
 
 LAST = "SELECT max(id) FROM sync_runs WHERE status = 'success' AND idempotency_key IS NOT NULL"
-COLUMNS = (
-    "idempotency_key, request_hash, source, target, policy, status, started_at, finished_at, "
-    "trace_id"
-)
+COLUMNS = "source, target, policy, status, started_at, finished_at, trace_id"
 LOSE_ONE = f"DELETE FROM sync_runs WHERE id = ({LAST})"
-UNIQUE = "sync_runs_idempotency_key_key"
+# As a hub does that forgets the key of a sync and runs it again.
 DOUBLE_ONE = (
-    f"ALTER TABLE sync_runs DROP CONSTRAINT {UNIQUE}; "
     f"INSERT INTO sync_runs ({COLUMNS}) SELECT {COLUMNS} FROM sync_runs WHERE id = ({LAST})"
 )
-ONCE_AGAIN = (
-    "DELETE FROM sync_runs a USING sync_runs b "
-    "WHERE a.idempotency_key = b.idempotency_key AND a.id > b.id; "
-    f"ALTER TABLE sync_runs ADD CONSTRAINT {UNIQUE} UNIQUE (idempotency_key)"
+# From now on every update of an item is acknowledged, and leaves it as it was.
+LOSE_UPDATES = (
+    "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'; "
+    "CREATE TRIGGER forget BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION forget()"
 )
+KEEP_UPDATES = "DROP TRIGGER forget ON items; DROP FUNCTION forget"
 
 
 class Meddler:
@@ -109,6 +107,7 @@ class Meddler:
     def _meddle(self) -> None:
         self.tell(LOSE_ONE)
         self.tell(DOUBLE_ONE)
+        self.tell(LOSE_UPDATES)
 
     def tell(self, statements: str) -> None:
         command = 'psql -Xq -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "$0"'
@@ -117,7 +116,7 @@ class Meddler:
 
     def undo(self) -> None:
         self._timer.join()
-        self.tell(ONCE_AGAIN)
+        self.tell(KEEP_UPDATES)
 
 
 @pytest.fixture
@@ -129,11 +128,16 @@ def meddled(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.mark.usefixtures("meddled")
-def test_a_write_that_was_lost_and_one_that_came_twice_are_caught(laboratory: Laboratory) -> None:
+def test_writes_that_were_lost_and_one_that_came_twice_are_caught(laboratory: Laboratory) -> None:
     result = run_one(CONTROL, laboratory.bench)
     assert result.verdict is Verdict.FAIL
     assert [finding.reason for finding in result.findings] == [
         Reason.WRITE_LOST,
         Reason.WRITE_TWICE,
     ], result.findings
-    assert "1 of" in result.findings[0].message
+    (promises,) = (check for check in result.checks if check["id"] == "promises")
+    lost = [ItemWrite.of(key) for key in promises["lost"]]
+    assert lost.count(None) == 1
+    assert all(write is None or write.version for write in lost)
+    assert len(lost) > 1
+    assert len(promises["twice"]) == 1

@@ -15,8 +15,12 @@ import pytest
 
 @dataclass
 class Manners:
-    """How the server behaves, and what it has seen."""
+    """How the server behaves, and what it has seen.
 
+    ``failing``  it answers 503 to all but GET
+    """
+
+    failing: threading.Event = field(default_factory=threading.Event)
     hung: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
@@ -51,6 +55,9 @@ class Answer(BaseHTTPRequestHandler):
         manners.seen.append((self.command, self.path, dict(self.headers), body))
         if manners.hung.is_set():
             manners.released.wait(30)
+        if manners.failing.is_set() and self.command != "GET":
+            self.send(503, b"{}")
+            return
         match self.path.split("?")[0]:
             case "/slow":
                 manners.released.wait(0.8)

@@ -84,6 +84,21 @@ def test_a_window_counts_failures_and_keys() -> None:
     assert window.uncertain == ("lost",)
 
 
+def test_a_write_that_was_sent_again_is_one_write() -> None:
+    failed = {"ok": False, "status": 503, "error": "HTTP 503"}
+    kept = record(
+        finished(1.0, key="kept", **failed),
+        finished(2.0, key="lost", **failed),
+        finished(3.0, key="kept"),
+        finished(4.0, key="lost", **failed),
+        finished(5.0, key="other"),
+    )
+    window = kept.window(0.0, 6.0)
+    assert window.acknowledged == ("kept", "other")
+    assert window.uncertain == ("lost",)
+    assert window.repeated == ("kept", "lost")
+
+
 def test_an_empty_window_has_no_latency() -> None:
     window = record().window(0.0, 1.0)
     assert window.requests == 0
