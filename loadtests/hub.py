@@ -5,6 +5,7 @@ By hand: ``locust -f loadtests/hub.py --host http://127.0.0.1:8000``.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -24,34 +25,48 @@ HISTORY = "/api/v1/sync/history"
 ENOUGH_ITEMS = 100
 
 
-# A user's turn comes every eight seconds, and no fault of a drill lasts for so many turns: a sync
-# that was applied though its answer was lost is sent again when the fault is over.
-MOST_ATTEMPTS = 8
+@dataclass
+class Sync:
+    """A sync that clients ask for until it is answered. ``due``: not before that, in seconds of
+    ``time.monotonic()``."""
+
+    key: str
+    attempts: int = 0
+    due: float = 0.0
 
 
 class SyncUser(PacedHttpUser):
-    """Starts synchronisations, each under its own idempotency key. One that failed takes the
-    place of the next: it is sent again under the same key."""
+    """Starts synchronisations, each under its own idempotency key. One that failed is sent again
+    under the same key, in place of a new one."""
 
     rate = 6.0
-    key = ""
-    attempts_left = 0
+    # Soon enough to be answered once a fault is healed, and for longer than one of a drill lasts.
+    again_after_s: ClassVar[float] = 1.0
+    most_attempts: ClassVar[int] = 40
+    failed: ClassVar[deque[Sync]] = deque()
 
     @task
     def synchronise(self) -> None:
-        if not self.attempts_left:
-            # Not from the seed: a key of an earlier run would be answered from that run's history.
-            self.key, self.attempts_left = new_sync(), MOST_ATTEMPTS
+        # Not from the seed: a key of an earlier run would be answered from that run's history.
+        sync = self._failed() or Sync(new_sync())
         sent = self.call(
             "POST",
             SYNC,
             route=SYNC,
             body={"source": "github"},
-            headers=headers_of(self.key),
-            key=self.key,
+            headers=headers_of(sync.key),
+            key=sync.key,
         )
-        refused = 400 <= sent.status < 500
-        self.attempts_left = 0 if sent.ok or refused else self.attempts_left - 1
+        sync.attempts += 1
+        is_refused = 400 <= sent.status < 500
+        if not sent.ok and not is_refused and sync.attempts < self.most_attempts:
+            sync.due = time.monotonic() + self.again_after_s
+            self.failed.append(sync)
+
+    def _failed(self) -> Sync | None:
+        """One that is due."""
+        is_due = self.failed and self.failed[0].due <= time.monotonic()
+        return self.failed.popleft() if is_due else None
 
 
 @dataclass
