@@ -169,9 +169,11 @@ def _stack_document(
 ) -> dict[str, object]:
     stack = bench.stack
     by_reference = {image.reference: image for image in images.values()}
+    running = {started.image for started in stack.started}
     optional = set(bench.config.monitoring.optional_jobs)
     return {
         "run": stack.run_id,
+        "profile": bench.profile,
         "ready_s": max((started.ready_s for started in stack.started), default=0.0),
         "components": [
             {
@@ -197,7 +199,7 @@ def _stack_document(
         + [
             {"what": image.name, "why": image.unverified}
             for image in images.values()
-            if image.unverified is not None
+            if image.unverified is not None and image.reference in running
         ],
     }
 

@@ -36,7 +36,7 @@ ROUNDING_S = 0.02
 class Bench:
     """What a drill runs on; a context manager that starts a stack, and leaves none behind.
 
-    ``profile``     what its stack runs
+    ``profile``     the profile that its stack is of
     ``start``       gives a running stack of a profile, each time a new one
     ``settle``      waits until the bench sees all of a stack, and writes down what it is
     ``monitoring``  what the stack's Prometheus and Alertmanager really loaded, so every deadline
@@ -81,6 +81,7 @@ class Bench:
     def renew(self, profile: str) -> None:
         """Put a fresh stack of ``profile`` in the place of one that can't be trusted any more, or
         hasn't what is needed."""
+        self.is_whole = False
         self._close(save=True)
         self.profile = profile
         self._open()

@@ -19,7 +19,7 @@ from typer.main import get_group
 
 from alertdrill import assemble, doctor
 from alertdrill.config import Config, find_root, load_config
-from alertdrill.errors import AlertdrillError
+from alertdrill.errors import AlertdrillError, ImageUnavailable
 from alertdrill.faults_cli import fault_app, faults
 from alertdrill.gate import EXIT_USAGE, clock_of, refuse_empty_selection, run_gate
 from alertdrill.profiles import Profiles, components_of
@@ -77,7 +77,7 @@ app.add_typer(typer.Typer(cls=_RulesLater, no_args_is_help=True, help=RULES_HELP
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ProfileOption = Annotated[
-    str, typer.Option(help="Components to start, as the stack declares [core, full].")
+    str, typer.Option(help="Components to start, as the stack declares: core, logging, full.")
 ]
 
 
@@ -88,7 +88,7 @@ def _project() -> Config:
 @app.command()
 def setup(
     profile: Annotated[
-        str | None, typer.Option(help="Whose images: core, full [all that the gate runs].")
+        str | None, typer.Option(help="Whose images: core, logging, full [all that the gate runs].")
     ] = None,
 ) -> None:
     """Have a Docker engine and every image of a profile: found, pulled or built."""
@@ -145,6 +145,9 @@ def gate(
     nightly: Annotated[
         bool, typer.Option("--nightly", help="Also the drills that are for the night.")
     ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="The components of every stack [alertdrill.toml].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the drills and exit with the verdict. Further options go to pytest as they are.
@@ -159,16 +162,28 @@ def gate(
     selection = [
         *(("-k", select) if select is not None else ()),
         *(("--last-failed",) if last_failed else ()),
-        *(("--nightly",) if nightly else ()),
         *context.args,
     ]
-    progress = Progress()
-    if selection and selection != ["--nightly"]:
-        refuse_empty_selection(config, selection)
-    ensure_engine(progress, config.root / assemble.CACHE)
     hours = config.gate.by_night() if nightly else config.gate
-    components = Profiles(config.model_copy(update={"gate": hours}), spec).components
-    assemble.resolve_images(config, spec, components, progress)
+    if profile is not None:
+        hours = hours.model_copy(update={"profiles": (profile,)})
+    profiles = Profiles(config.model_copy(update={"gate": hours}), spec)
+    times = [
+        *(("--nightly",) if nightly else ()),
+        *(("--profile", profile) if profile is not None else ()),
+    ]
+    progress = Progress()
+    if selection:
+        refuse_empty_selection(config, [*times, *selection])
+    ensure_engine(progress, config.root / assemble.CACHE)
+    try:
+        assemble.resolve_images(config, spec, profiles.components, progress)
+    except ImageUnavailable as error:
+        smallest = profiles.names[0]
+        if set(profiles.names) == {smallest}:
+            raise
+        hint = f"`alertdrill gate --profile {smallest}` does without what only the others run"
+        raise ImageUnavailable(f"{error}; {hint}") from error
     count = stacks or hours.stacks
     folder = RunFolder.below(config.root / "out")
     # One drill at a time: the longest come first, and whoever is free takes the next.
@@ -182,7 +197,7 @@ def gate(
         f" · seed {config.gate.seed if seed is None else seed}"
         f" · {count} stack{'s' if count > 1 else ''}"
     )
-    code = run_gate(config, folder, [*arguments, *selection], progress)
+    code = run_gate(config, folder, [*arguments, *times, *selection], progress)
     if as_json and folder.verdict.exists():
         print(json.dumps(folder.read_verdict(), indent=2))
     raise typer.Exit(code)

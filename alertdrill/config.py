@@ -69,7 +69,8 @@ class Target(_Strict):
 
 class Gate(_Strict):
     """``stacks``: how many stacks run drills side by side; ``profiles``: which components they
-    run: a drill's stack is of the first that has what the drill breaks and what its alerts need.
+    run, the smallest first: a drill's stack has at least those of the first that has what the
+    drill breaks and what its alerts need.
     ``nightly_profiles`` and ``nightly_stacks`` are those of a run that has the drills for the
     night, too (None: the same);
     ``repeats``: how often a drill is run again because the machine was too slow for it."""

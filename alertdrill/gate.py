@@ -64,7 +64,8 @@ def refuse_empty_selection(config: Config, arguments: Sequence[str]) -> None:
         if code == PYTEST_NOTHING_SELECTED:
             _, _, titles = _collect(config, ("--nightly",), RunFolder(Path(scratch, "all")))
             raise UsageError(
-                f"`{words}` selects no drill; there are: {', '.join(titles) or 'none'}"
+                f"`{words}` selects no drill that this gate can run; there are, some of them for "
+                f"--nightly only: {', '.join(titles) or 'none'}"
             )
 
 

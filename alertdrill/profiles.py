@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -31,17 +32,17 @@ def images_of(spec: StackSpec, components: tuple[str, ...]) -> list[Image]:
 
 
 def runs_no(profiles: Collection[str], components: Collection[str]) -> str:
-    """The sentence for ``components`` that none of ``profiles`` runs together."""
+    """The sentence for ``components`` that none of ``profiles`` runs."""
     missing = ", ".join(sorted(components))
     if len(profiles) == 1:
         return f"profile {next(iter(profiles))} runs no {missing}"
-    together = " together" if len(components) > 1 else ""
-    return f"none of the profiles {', '.join(profiles)} runs {missing}{together}"
+    return f"none of the profiles {', '.join(profiles)} runs {missing}"
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """The gate's profiles, in its order. Raises UsageError for one that isn't declared."""
+    """The gate's profiles, the smallest first. Raises UsageError for one that isn't declared, and
+    for an alert's need that the stack hasn't."""
 
     config: Config
     spec: StackSpec
@@ -49,6 +50,7 @@ class Profiles:
     def __post_init__(self) -> None:
         for name in self.names:
             components_of(self.spec, name)
+        self.needs  # noqa: B018  (it raises)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,40 +62,53 @@ class Profiles:
         ran = {name for profile in self.names for name in self.spec.profiles[profile]}
         return tuple(c.name for c in self.spec.components if c.name in ran)
 
+    @functools.cached_property
+    def needs(self) -> dict[str, str]:
+        """By alert, the component without which it can't fire."""
+        return self.config.needs([component.name for component in self.spec.components])
+
     def runs(self, profile: str) -> frozenset[str]:
         return frozenset(self.spec.profiles[profile])
-
-    def needs_of(self, drill: Drill) -> frozenset[str]:
-        """What the drill breaks, and what the alerts need that it expects."""
-        needs = self.config.needs(self._declared)
-        expected = drill.fires | drill.inhibited
-        return drill.fault.touches.union(needs[alert] for alert in expected & needs.keys())
 
     def profile_of(self, drill: Drill) -> str | None:
         """The first that runs all that the drill needs; None: none does.
 
-        Where every alert must stay quiet, the first on which every alert could fire is preferred.
+        Of those, one that runs the most of what the drill would look at besides: the control at
+        the silence of every alert, others at that of the alerts which they name, and at logs and
+        traces.
         """
-        needs = self.needs_of(drill)
+        needs, wishes = self._needs_of(drill), self._wishes_of(drill)
         fitting = [name for name in self.names if needs <= self.runs(name)]
-        if drill.is_control:
-            wanted = set(self.config.needs(self._declared).values())
-            fitting.sort(key=lambda name: not wanted <= self.runs(name))
-        return fitting[0] if fitting else None
+        return min(fitting, key=lambda name: len(wishes - self.runs(name)), default=None)
 
     def why_none(self, drill: Drill) -> str:
         """Why no profile is the drill's."""
-        needs = self.needs_of(drill)
-        return runs_no(self.names, needs - set(self.components) or needs)
+        needs = self._needs_of(drill)
+        nowhere = needs - set(self.components)
+        return runs_no(self.names, nowhere or [f"all of {', '.join(sorted(needs))}"])
 
     def beyond(self) -> dict[str, str]:
         """The alerts that need a component which no profile runs, and why nothing is known of
-        them. Raises UsageError when the stack has no such component."""
+        them."""
         return {
             alert: runs_no(self.names, [needed])
-            for alert, needed in self.config.needs(self._declared).items()
+            for alert, needed in self.needs.items()
             if needed not in self.components
         }
+
+    def _needs_of(self, drill: Drill) -> frozenset[str]:
+        """What the drill breaks, and what the alerts need that it expects."""
+        expected = drill.fires | drill.inhibited
+        return drill.fault.touches | {n for alert, n in self.needs.items() if alert in expected}
+
+    def _wishes_of(self, drill: Drill) -> set[str]:
+        watched = self.needs.keys() if drill.is_control else drill.stays_quiet
+        wishes = {needed for alert, needed in self.needs.items() if alert in watched}
+        if drill.logs_arrive and self.config.log_store is not None:
+            wishes.add(self.config.log_store.component)
+        if drill.blames is not None and self.config.traces is not None:
+            wishes.add(self.config.traces.component)
+        return wishes
 
     def not_verified(self) -> list[dict[str, str]]:
         """Declared images that nothing runs or is released from: their part is not verified."""
@@ -110,7 +125,3 @@ class Profiles:
             for image in self.spec.images
             if image.name not in used | built_from
         ]
-
-    @property
-    def _declared(self) -> list[str]:
-        return [component.name for component in self.spec.components]

@@ -190,7 +190,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.not_now = [drill for item in left_out for drill in drills_of(item)]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
-    if session is not None and session.worker:
+    if session is not None and session.table_error is None:
         items.sort(key=functools.partial(_turn, session, Durations.of(session.config.root)))
     if session is not None:
         session.users_of_stacks = sum("bench" in getattr(i, "fixturenames", ()) for i in items)
@@ -213,7 +213,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         refuse_equal_titles(every)
         rules = load_original(session.config).alerts
         session.config.refuse_unknown_alerts(rules)
-        session.profiles.beyond()  # refuses a need that the stack hasn't
         known = session.config.drillable(rules)
         session.config.refuse_stale_reasons((drill.fault.name, drill.fires) for drill in every)
         for drill in every:
@@ -226,13 +225,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _turn(session: _Session, durations: Durations, item: pytest.Item) -> tuple[int, float]:
-    """By what drills are begun: those of the larger profiles on the first stack, so that none has
-    to be replaced for them, and then the longest."""
+    """What comes first: drills of the larger profiles, so that the stacks that begin with them
+    need not be replaced; then, of several stacks, the longest ones."""
     drills = list(drills_of(item))
+    if not drills:
+        return 0, 0.0
     names = session.profiles.names
     chosen = [session.profiles.profile_of(drill) or names[0] for drill in drills]
-    largest = max((names.index(name) for name in chosen), default=0)
-    return -largest, -sum(durations.expected_s(drill.id) for drill in drills)
+    largest = max(names.index(name) for name in chosen)
+    longest_s = sum(durations.expected_s(drill.id) for drill in drills) if session.worker else 0.0
+    return -largest, -longest_s
 
 
 def _table(
@@ -326,8 +328,9 @@ def _await_other_stacks(session: _Session) -> None:
         return session.folder.settled_workers() >= wanted
 
     # Longer than this only when one of them fails, which it says itself.
+    readiness = (c.ready.timeout_s for c in session.profiles.spec.components)
     with contextlib.suppress(DeadlineExceeded):
-        eventually(started, timeout_s=60.0, what="the other stacks", interval_s=0.2)
+        eventually(started, timeout_s=max(readiness), what="the other stacks", interval_s=0.2)
 
 
 @pytest.fixture(scope="session")
@@ -394,6 +397,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     folder = known.folder
     if not folder.planned() or session.config.getoption("collectonly"):
         return
+    not_verified, needs, beyond = _beyond_the_profiles(known)
     document = write_verdict(
         folder,
         RunFacts(
@@ -402,9 +406,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             seed=known.config.gate.seed,
             factor=known.config.clock.factor,
             alerts=_alerts_if_readable(known.config),
-            not_verified=known.profiles.not_verified(),
+            not_verified=not_verified,
             undrilled=known.config.undrilled,
-            beyond=known.profiles.beyond(),
+            needs=needs,
+            beyond=beyond,
             failed_tests=known.failed_tests,
             interrupted=exitstatus == pytest.ExitCode.INTERRUPTED and not folder.errors(),
         ),
@@ -429,6 +434,17 @@ def _alerts_if_readable(config: Config) -> list[str]:
         return sorted(config.drillable(load_original(config).alerts))
     except UsageError:
         return []  # it is among the run's errors already
+
+
+def _beyond_the_profiles(
+    session: _Session,
+) -> tuple[list[dict[str, str]], dict[str, str], dict[str, str]]:
+    """What nothing runs, what alerts need, and the alerts that can't fire for it."""
+    try:
+        profiles = session.profiles
+    except UsageError:
+        return [], {}, {}  # it is among the run's errors already
+    return profiles.not_verified(), profiles.needs, profiles.beyond()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

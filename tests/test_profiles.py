@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alertdrill.config import Config, load_config
-from alertdrill.drill import Drill
+from alertdrill.drill import Drill, Span
 from alertdrill.errors import UsageError
 from alertdrill.faults.container import Pause
 from alertdrill.faults.contract import Evidence
@@ -43,6 +43,12 @@ receiver = "oncall"
 within = "5m"
 resolved_within = "5m"
 needs = "store"
+[log_store]
+component = "store"
+index = "hub-*"
+logger = "hub"
+[traces]
+component = "traces"
 [gate]
 profiles = [{profiles}]
 """
@@ -70,10 +76,16 @@ HUB_HANGS = Drill("the hub hangs", fault=Pause("hub"), load=LOAD, fires={"High"}
         (replace(HUB_HANGS, fault=Pause("traces")), "traces"),
         (replace(HUB_HANGS, fault=Pause("traces"), fires={"Lost"}), None),
         (CONTROL, "logs"),
+        (replace(HUB_HANGS, stays_quiet={"High"}), "small"),
+        (replace(HUB_HANGS, stays_quiet={"Lost"}), "logs"),
+        (replace(HUB_HANGS, logs_arrive=True), "logs"),
+        (replace(HUB_HANGS, blames=Span("hub", "GET*")), "traces"),
+        (replace(HUB_HANGS, fires={"Lost"}, blames=Span("hub", "GET*")), "logs"),
     ],
     ids=[
         *("what all run", "an alert's need", "one inhibited", "one that only may fire"),
         *("what is broken", "by another", "both at once", "every alert can fire under no fault"),
+        *("a silence", "one that could be broken", "logs", "traces", "a need before a wish"),
     ],
 )
 def test_a_drill_gets_the_first_profile_that_has_what_it_needs(
@@ -95,7 +107,7 @@ def test_the_control_makes_do_with_what_there_is(tmp_path: Path) -> None:
         (
             ["logs", "traces"],
             {"store", "traces"},
-            "none of the profiles logs, traces runs store, traces together",
+            "none of the profiles logs, traces runs all of store, traces",
         ),
     ],
 )

@@ -24,7 +24,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Now:
-    """Which turn it is, since when (monotonic seconds), and what its fault had counted then.
+    """Which turn it is, and since when (monotonic seconds).
 
     ``turn`` None: all are over. A new one is made for each turn, so identity tells them apart.
     """
@@ -77,12 +77,12 @@ class Driver(threading.Thread):
     def growths(self) -> list[int]:
         """What each part met that has had a turn, and the present one if it met anything yet."""
         with self._changing:
-            now, before, grown = self._now, self._before, list(self._grown)
+            now, before, turns = self._now, self._before, list(self._grown)
         present = self._met(now, before)
         if present and now.turn is not None and now.turn.fault is not None:
-            grown.append((now.turn.fault, present))
-        parts = once(fault for fault, _ in grown)
-        return [sum(met for fault, met in grown if fault == part) for part in parts]
+            turns.append((now.turn.fault, present))
+        parts = once(fault for fault, _ in turns)
+        return [sum(met for fault, met in turns if fault == part) for part in parts]
 
     def run(self) -> None:
         try:

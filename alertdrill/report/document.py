@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ class RunFacts:
     """What is known of a run beside what its drills and stacks wrote.
 
     ``alerts`` are all that the rules define; ``undrilled`` says of some why no drill fires them,
-    and ``beyond`` why none can on this run's profile.
+    ``needs`` the component without which an alert can't, and ``beyond`` why none can on this
+    run's profiles.
     """
 
     command: Sequence[str]
@@ -30,6 +31,7 @@ class RunFacts:
     alerts: Sequence[str]
     not_verified: Sequence[Mapping[str, str]]
     undrilled: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     beyond: Mapping[str, str] = field(default_factory=dict)
     failed_tests: Sequence[str] = ()
     interrupted: bool = False
@@ -73,6 +75,7 @@ def write_verdict(folder: RunFolder, facts: RunFacts) -> dict[str, Any]:
                 *facts.not_verified,
                 *({"what": alert, "why": why} for alert, why in undrilled.items()),
                 *_unasked(drills),
+                *_unprovoked(drills, stacks, facts),
                 *_not_run(table),
                 *(n for s in stacks for n in s["unseen"]),
             ]
@@ -147,6 +150,21 @@ def _unasked(drills: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         for check in drill["checks"]
         if "not_verified" in check
     ]
+
+
+def _unprovoked(
+    drills: Sequence[Mapping[str, Any]], stacks: Iterable[Mapping[str, Any]], facts: RunFacts
+) -> Iterator[dict[str, str]]:
+    """Alerts that stayed quiet in drills on whose stack nothing could have made them fire."""
+    ran = {stack["run"]: {row["component"] for row in stack["components"]} for stack in stacks}
+    for alert, needed in facts.needs.items():
+        without = sum(needed not in ran.get(drill["stack"], {needed}) for drill in drills)
+        if without and alert not in facts.beyond:
+            drill = "drill" if without == 1 else "drills"
+            yield {
+                "what": f"the silence of {alert} in {without} {drill}",
+                "why": f"no {needed} on the stack",
+            }
 
 
 def _failed_checks(

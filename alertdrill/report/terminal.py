@@ -14,7 +14,7 @@ from rich.table import Table
 WORDS = {"pass": "pass", "fail": "fail", "unknown": "unkn"}
 # In this order they happen; an alert that is inhibited is not notified.
 STATES = ("pending", "firing", "inhibited", "notified")
-TITLE_WIDTH = 47
+TITLE_WIDTH = 49
 UNFOLDED_WIDTH = 1_000
 ALERT_WIDTH = 31
 LONGEST_LIST = 15

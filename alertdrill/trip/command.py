@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -120,8 +121,11 @@ def trip(
         raise UsageError("--no-live without --segments leaves nothing to look at")
     pair = find_pair(alert, fault, drills_of(config), known)
     axis = dose_axis(pair.drill.fault, resolution) if live and by is By.DOSE else None
+    profile = _profile_of(config, pair) if live else None
     rows = _replayed(config, (pair,), segments) if segments is not None else ()
-    point = _live(config, pair, axis, resolution, probes, rows) if live else None
+    point = None
+    if profile is not None:
+        point = _live(config, pair, profile, axis, resolution, probes, rows)
     _print(output, point, rows)
     raise typer.Exit(_verdict(point, rows).value)
 
@@ -142,9 +146,23 @@ def _replayed(config: Config, pairs: Sequence[Pair], segments: Path | None) -> t
         return replayed(config, pairs, segments, task.update)
 
 
+def _profile_of(config: Config, pair: Pair) -> str:
+    """The gate's, or the night's, on which the fault is possible and the alert can fire."""
+    gate = config.gate
+    every = tuple(dict.fromkeys((*gate.profiles, *gate.by_night().profiles)))
+    config = config.model_copy(update={"gate": gate.model_copy(update={"profiles": every})})
+    profiles = Profiles(config, config.load_stack())
+    drill = replace(pair.drill, fires=pair.drill.fires | {pair.alert})
+    profile = profiles.profile_of(drill)
+    if profile is None:
+        raise UsageError(f"{pair.drill.title!r} can't be tried: {profiles.why_none(drill)}")
+    return profile
+
+
 def _live(
     config: Config,
     pair: Pair,
+    profile: str,
     axis: Axis | None,
     resolution: float | None,
     probes: int,
@@ -154,10 +172,6 @@ def _live(
     spec = config.load_stack()
     progress = Progress()
     ensure_engine(progress, config.root / assemble.CACHE)
-    profiles = Profiles(config, spec)
-    profile = profiles.profile_of(pair.drill)
-    if profile is None:
-        raise UsageError(f"{pair.drill.title!r}: {profiles.why_none(pair.drill)}")
     images = assemble.resolve_images(config, spec, components_of(spec, profile), progress)
     folder = RunFolder.below(config.root / "out").ensure()
     with contextlib.ExitStack() as opened:

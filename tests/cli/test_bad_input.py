@@ -151,7 +151,7 @@ def test_a_selection_without_a_drill(project: Path) -> None:
     result = run(project, "gate", "-k", "nomatch", environment=NO_ENGINE)
     assert result.returncode == 2
     said = one_sentence(result.stderr)
-    assert said.startswith("UsageError: `-k nomatch` selects no drill; there are: no fault, ")
+    assert said.startswith("UsageError: `-k nomatch` selects no drill that this gate can run; ")
     for drill in DRILLS:
         assert drill.title in said
     assert "\n" not in said

@@ -169,6 +169,22 @@ def test_an_alert_beyond_the_profile_is_not_verified(folder: RunFolder) -> None:
     assert {"what": "Low", "why": why} in document["not_verified"]
 
 
+def test_silence_that_nothing_could_break_is_not_verified(folder: RunFolder) -> None:
+    for name, stack in (("a", "r-gw0"), ("b", "r-gw1"), ("c", "r-gw1")):
+        folder.add_drill(name, {**drill(name), "stack": stack})
+    folder.add_table("gw0", table(a="High", b="High", c="High"))
+    row = {"image": "i", "source": "built", "digest": "", "version": "", "ready_s": 1.0}
+    for run, names in (("r-gw0", ("hub", "store")), ("r-gw1", ("hub",))):
+        components = [{"component": name, **row} for name in names]
+        folder.add_stack(run, {"run": run, "components": components, "unseen": []})
+    silence = {"what": "the silence of Lost in 2 drills", "why": "no store on the stack"}
+    assert written(folder, needs={"Lost": "store"})["not_verified"] == [silence]
+    assert written(folder, needs={"Lost": "hub"})["not_verified"] == []
+    assert written(folder, needs={"Lost": "store"}, beyond={"Lost": "no"})["not_verified"] == [
+        {"what": "Lost", "why": "no"}
+    ]
+
+
 def test_a_drill_that_no_table_shows_expects_too(folder: RunFolder) -> None:
     folder.add_drill("a", drill("a", "unknown"))
     folder.add_table("gw0", table())

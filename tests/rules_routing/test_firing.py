@@ -48,6 +48,7 @@ def rule(expr: str, **annotations: str) -> AlertRule:
         ("vector(1)", [{}]),
         # Both sides agree on job; the left says nothing of the label that the right asks for.
         ('sum by (job) (a{job="x"}) / sum by (job) (b{job="x", k="v"}) > 1', [{"job": "x"}]),
+        ('sum by (k) (a{k="1"} or on (x) b{k="2"})', [{"k": "<k>"}]),
         # Of a series that is there, nothing is known from one that isn't.
         (
             'up{job="x"} > 0 unless on (instance) sum by (instance) (rate(a{k="v"}[5m])) > 0',

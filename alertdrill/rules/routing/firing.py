@@ -14,6 +14,7 @@ from alertdrill.rules.lint.labels import (
     Labels,
     branches,
     grouped_side,
+    is_scalar,
     labels_of,
     matching,
     raw_selectors,
@@ -157,10 +158,11 @@ def _matchers(expr: Expr) -> Iterator[promql.Matcher]:
     if isinstance(expr, promql.VectorSelector):
         yield from expr.matchers.matchers
     elif isinstance(expr, promql.BinaryExpr):
-        sides = (expr.lhs, expr.rhs)
-        own, other = reversed(sides) if grouped_side(expr) == "right" else sides
+        own, other = _sides(expr)
         yield from _matchers(own)
-        if operator(expr) != "unless":
+        if operator(expr) == "or":
+            yield from _matchers(other)
+        elif operator(expr) != "unless":
             there = labels_of(other)
             for matcher in _matchers(other):
                 if there.may_have(matcher.name) and _crosses(expr, matcher.name):
@@ -168,6 +170,26 @@ def _matchers(expr: Expr) -> Iterator[promql.Matcher]:
     else:
         for child in children(expr):
             yield from _matchers(child)
+
+
+def _sides(expr: promql.BinaryExpr) -> tuple[Expr, Expr]:
+    """The side whose series the result's are, and the other one."""
+    if grouped_side(expr) == "right" or is_scalar(expr.lhs):
+        return expr.rhs, expr.lhs
+    return expr.lhs, expr.rhs
+
+
+def _own_selectors(expr: Expr) -> Iterator[promql.VectorSelector]:
+    """Those whose series the result's are; of ``or``, those of either side."""
+    if isinstance(expr, promql.VectorSelector):
+        yield expr
+    elif isinstance(expr, promql.BinaryExpr):
+        sides = _sides(expr)
+        for side in sides if operator(expr) == "or" else sides[:1]:
+            yield from _own_selectors(side)
+    else:
+        for child in children(expr):
+            yield from _own_selectors(child)
 
 
 def _crosses(expr: promql.BinaryExpr, label: str) -> bool:
@@ -179,7 +201,7 @@ def _crosses(expr: promql.BinaryExpr, label: str) -> bool:
 
 def _exposed(branch: Expr, metrics: Exposition) -> Iterator[Mapping[str, str]]:
     """The series that the selectors of ``branch`` find, by what they ask for with ``=``."""
-    for selector in selectors(branch):
+    for selector in _own_selectors(branch):
         wanted = {
             matcher.name: matcher.value
             for matcher in selector.matchers.matchers
