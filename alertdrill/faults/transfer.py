@@ -99,6 +99,8 @@ def transfer(host, port):
                 seen["received"] += len(got)
                 seen["took_s"], last = now - begun, now
                 if wanted is not None and seen["received"] >= wanted:
+                    if not a["until_closed"]:
+                        break
                     s.shutdown(socket.SHUT_WR)
                     wanted = None
     except OSError as error:
@@ -131,12 +133,15 @@ def transfers(
     service: str,
     size: int,
     timeout_s: float,
+    *,
     rounds: int = 1,
     speaks: vantage.Protocol | None = None,
+    until_closed: bool = True,
 ) -> list[tuple[Transfer, Transfer]]:
     """Ask ``service`` for about ``size`` bytes: by itself and through its proxy, ``rounds`` times.
 
-    ``timeout_s`` is for each answer. For one byte, HTTP leaves it to the client to hang up.
+    ``timeout_s`` is for each answer. For one byte, HTTP leaves it to the client to hang up;
+    unless ``until_closed``, it does so at once.
     Raises FaultError when ``seen_from`` can't ask.
     """
     proxy = toxiproxy(stack).proxy(service)
@@ -152,6 +157,7 @@ def transfers(
             "through": [PROXY, proxy.port],
             "timeout_s": timeout_s,
             "rounds": rounds,
+            "until_closed": until_closed,
             "tally": vantage.TALLY + service,
         },
     )

@@ -252,6 +252,23 @@ def test_latency_is_accurate_within_10_ms(stack: Stack) -> None:
     assert 90 <= added_ms <= 110
 
 
+def test_only_the_latency_that_was_asked_for_is_proven(stack: Stack) -> None:
+    little = Latency("postgres", 20, 5, client=CLIENT)
+    for _ in range(5):
+        assert not little.is_effective(stack).holds, "nothing was injected"
+    much = Latency("postgres", 400, client=CLIENT)
+    much.inject(stack)
+    try:
+        assert much.is_effective(stack).holds
+        assert not little.is_effective(stack).holds
+        little.inject(stack)
+        eventually(lambda: little.is_effective(stack).holds, timeout_s=5, what="20 ms to be seen")
+        assert not much.is_effective(stack).holds
+    finally:
+        little.heal(stack)
+    assert not little.is_effective(stack).holds
+
+
 def test_refused_connections_of_the_client_are_counted_and_no_others(stack: Stack) -> None:
     fault = Refuse("redis", client=CLIENT)
     before = count(fault, stack)

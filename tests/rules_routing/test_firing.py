@@ -95,6 +95,9 @@ def test_exposed_metrics_give_the_values(tmp_path: Path) -> None:
     found = firings(rule("sum by (queue) (x) > 1"), metrics=load_exposition([str(page)]))
     assert [firing.series["queue"] for firing in found] == ["mail", "sms"]
     assert not any(firing.placeholders for firing in found)
+    unless = rule("up unless on (instance) x > 1")
+    (found_without,) = firings(unless, metrics=load_exposition([str(page)]))
+    assert "queue" not in found_without.series
 
 
 @pytest.mark.parametrize(
