@@ -88,6 +88,7 @@ class _Experiment:
     traffic: Traffic = field(default_factory=Traffic)
     begun: float = 0.0
     injected: float | None = None
+    effective: float | None = None
     healing: float | None = None
     healed: float | None = None
     recovered: float | None = None
@@ -304,6 +305,7 @@ class _Experiment:
             raise _Ended(
                 reason, f"{name} was not seen to bite within {EFFECTIVE_S:.0f} s: {seen}"
             ) from error
+        self.effective = self.effective or time.monotonic()
         self._log("effective", seen=seen)
 
     def _observe(self, load: LoadSession, before: Exposure | None) -> None:
@@ -456,7 +458,8 @@ class _Experiment:
 
     def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:
         """How much traffic has met the fault since injection."""
-        return met_since(before, self.drill, self.bench, load, self._injected_at, now)
+        effective = self.effective or now
+        return met_since(before, self.drill, self.bench, load, self._injected_at, effective, now)
 
     def _await(
         self, complaint: Callable[[Bench], str | None], timeout_s: float, reason: Reason

@@ -29,11 +29,23 @@ def met_since(
     bench: Bench,
     load: LoadSession,
     injected: float,
+    effective: float,
     now: float,
 ) -> int:
-    """How much has met the fault since it was ``injected``, when there was ``before`` of it; the
-    requests that failed or hang where nobody counts. Times are monotonic seconds."""
+    """How much has met the fault since it was ``injected``, when there was ``before`` of it.
+
+    Where nobody counts: the requests that failed or hang. Those that fail while something else is
+    put in its place haven't met what then answers: where the fault ``answers``, what counts is the
+    requests that began after it was seen to be ``effective`` and were answered, if any were.
+    Times are monotonic seconds.
+    """
     after = exposure(drill, bench)
     if before is not None and after is not None:
         return after.count - before.count
+    if drill.fault.answers:
+        answered = sum(
+            one.status > 0 and one.start >= effective for one in load.requests(effective, now)
+        )
+        if answered:
+            return answered
     return load.since(injected, now).failed + load.stuck()

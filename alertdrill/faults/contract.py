@@ -49,6 +49,12 @@ class Fault(ABC):
         those that it keeps others from reaching."""
         return self.breaks
 
+    @property
+    def answers(self) -> bool:
+        """Whether what it breaks goes on answering: then every answer has met it, not only what
+        fails."""
+        return False
+
     def seeded(self, seed: int) -> Fault:
         """The same fault, its chance taken from ``seed``; a fault without chance is itself."""
         return self
@@ -85,7 +91,8 @@ class Fault(ABC):
     def exposure(self, stack: Target) -> Exposure | None:
         """Traffic that met the fault so far. Read before injection and later; the difference
         counts. ``None``: the fault stands between the clients and the system, so the requests
-        that the load itself saw fail, or sees hang, are counted."""
+        that the load itself saw fail, or sees hang, are counted; or, where it ``answers``, those
+        that were answered."""
         return None
 
 

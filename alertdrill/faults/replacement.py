@@ -65,6 +65,10 @@ class Release(Fault):
         return {}
 
     @property
+    def answers(self) -> bool:
+        return True
+
+    @property
     def breaks(self) -> frozenset[str]:
         return frozenset({self.service})
 
