@@ -26,6 +26,7 @@ from alertdrill.faults.http import (
 from alertdrill.faults.network import BlackHole, Latency, Refuse, Reset
 from alertdrill.faults.nothing import Nothing
 from alertdrill.faults.toxiproxy import toxiproxy
+from alertdrill.faults.transfer import transfers
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
@@ -170,6 +171,24 @@ def test_fail_first_and_every_are_exact(stack: Stack) -> None:
             fault.heal(stack)
 
 
+def test_a_rate_limit_says_when_to_come_back(stack: Stack) -> None:
+    fault = HttpRateLimited("github", retry_after_s=7)
+    program = (
+        "import http.client, sys\n"
+        "c = http.client.HTTPConnection('http-faults', int(sys.argv[1]), timeout=30)\n"
+        "c.request('GET', sys.argv[2])\n"
+        "answer = c.getresponse()\n"
+        "print(answer.status, answer.getheader('Retry-After'))"
+    )
+    port = str(http_faults(stack).port("github"))
+    fault.inject(stack)
+    try:
+        code, output = stack.exec(CLIENT, ["python3", "-c", program, port, JSON_PATH])
+    finally:
+        fault.heal(stack)
+    assert (code, output.split()) == (0, ["429", "7"])
+
+
 def test_only_requests_that_match_meet_a_fault(stack: Stack) -> None:
     fault = HttpStatus("github", rate=1.0, method="GET", path="/rate_*")
     fault.inject(stack)
@@ -252,6 +271,21 @@ def test_latency_is_accurate_within_10_ms(stack: Stack) -> None:
     assert 90 <= added_ms <= 110
 
 
+def test_jitter_spreads_latency_around_what_was_asked_for(stack: Stack) -> None:
+    fault = Latency("redis", 100, 20, client=CLIENT)
+    fault.inject(stack)
+    try:
+        rounds = transfers(stack, CLIENT, "redis", 1, 5, rounds=60, until_closed=False)
+    finally:
+        fault.heal(stack)
+    added_ms = [1000 * (through.took_s - direct.took_s) for direct, through in rounds]
+    assert 90 <= statistics.median(added_ms) <= 110
+    assert min(added_ms) >= 75
+    # A quarter of all draws is below the one, a quarter above the other.
+    assert min(added_ms) < 90
+    assert max(added_ms) > 110
+
+
 def test_only_the_latency_that_was_asked_for_is_proven(stack: Stack) -> None:
     little = Latency("postgres", 20, 5, client=CLIENT)
     for _ in range(5):
@@ -312,6 +346,23 @@ def test_a_client_that_can_not_tell_is_an_error(stack: Stack) -> None:
 def test_an_unknown_service_is_an_error(stack: Stack) -> None:
     with pytest.raises(FaultError, match="no proxy 'mysql'"):
         Refuse("mysql", client=CLIENT).inject(stack)
+
+
+# --- containers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(Stop("redis"), 0), (Kill("redis"), 137)], ids=lambda v: str(v)[:5]
+)
+def test_a_stopped_container_may_end_by_itself_and_a_killed_one_may_not(
+    fault: Fault, code: int, stack: Stack
+) -> None:
+    fault.inject(stack)
+    try:
+        assert stack.container("redis").attrs["State"]["ExitCode"] == code
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
 
 
 # --- the world -----------------------------------------------------------------------------

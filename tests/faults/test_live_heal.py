@@ -46,7 +46,8 @@ WITHIN_S = 0.050
 SLOW_S = 0.35
 EVERY_S = 0.020
 # A busy machine answers late as if it were slowed: one round without that is proof.
-ROUNDS = 4
+# A busy machine spoils a round; a fault that heals late, all of them.
+ROUNDS, CLEAN_ROUNDS = 5, 3
 SIZE = 50_000
 
 # Two kinds of request: an echo of Redis that is read to the end of the connection, and a GET of
@@ -191,11 +192,14 @@ def touched_after_heal(
 def test_from_50_ms_after_the_call_no_request_is_touched(
     kind: str, fault: Fault, stack: Stack, keys: list[str]
 ) -> None:
-    for _ in range(ROUNDS):
+    dirty = []
+    for n in range(ROUNDS):
         touched = touched_after_heal(kind, fault, stack, keys)
-        if not touched:
+        if touched:
+            dirty.append(touched)
+        if n + 1 - len(dirty) == CLEAN_ROUNDS:
             return
-    raise AssertionError(f"ms after the call, and what was wrong: {touched}")
+    raise AssertionError(f"ms after the call, and what was wrong, by round: {dirty}")
 
 
 @dataclass(frozen=True)
