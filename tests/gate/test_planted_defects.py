@@ -366,6 +366,17 @@ def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Labora
     )
 
 
+def test_an_alert_that_is_late_though_nothing_in_its_rule_says_so_is_caught(
+    laboratory: Laboratory,
+) -> None:
+    as_shipped = laboratory.bench.monitoring
+    with laboratory.broken_by(rule("HighErrorRate", **{"for": "16m"})) as bench:
+        bench.monitoring = as_shipped  # what deadlines are derived from
+        result = run_one(REFUSED, bench)
+    assert (result.verdict, result.reason) == (Verdict.FAIL, Reason.ALERT_DID_NOT_FIRE)
+    assert "HighErrorRate" in result.findings[0].message
+
+
 TWINS = [FEW_ERRORS, CONTROL, KILLED, SLOW_API, HALF_5XX, REFUSED, SLOW_DATABASE]
 
 
