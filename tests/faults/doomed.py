@@ -14,9 +14,9 @@ from alertdrill.faults.container import Kill, Pause, Stop
 from alertdrill.faults.contract import Fault, healed
 from alertdrill.faults.deploy import BadConfiguration
 from alertdrill.faults.http import HttpSlow, HttpStatus
-from alertdrill.faults.network import BlackHole, Latency, Refuse
-from alertdrill.faults.partition import NameGone
-from alertdrill.faults.resource import CpuQuota, MemoryLimit
+from alertdrill.faults.network import Bandwidth, BlackHole, Latency, Refuse
+from alertdrill.faults.partition import NameGone, Partition
+from alertdrill.faults.resource import CpuQuota, FileDescriptors, MemoryLimit
 from alertdrill.shield import signals_deferred, sigterm_interrupts, undone
 from alertdrill.stack.engine import connect
 from alertdrill.stack.kept import KeptStack
@@ -40,7 +40,9 @@ ON_CONTAINERS: tuple[Fault, ...] = (
     Stop("redis"),
     CpuQuota("redis", 0.2),
     MemoryLimit("receiver", 64),
+    FileDescriptors("redis", 32, python_of=CLIENT),
     NameGone("redis", CLIENT, python_of=CLIENT),
+    Partition("redis", (CLIENT,), python_of=CLIENT),
     Together(Pause("redis"), CpuQuota("receiver", 0.2)),
 )
 EVERYWHERE: tuple[Fault, ...] = (
@@ -48,6 +50,7 @@ EVERYWHERE: tuple[Fault, ...] = (
     Refuse("redis", client=CLIENT),
     Latency("redis", 200, client=CLIENT),
     BlackHole("redis", client=CLIENT),
+    Bandwidth("redis", 100, client=CLIENT),
     BadConfiguration("github", {"SEED": "8"}),
     HttpStatus("github"),
     HttpSlow("github", 0.3),
