@@ -67,7 +67,7 @@ def open_bench(
     Raises UsageError before anything starts when the monitoring files are not valid.
     """
     spec = config.load_stack()
-    place = worker or "0"
+    place = worker or "main"
     overlay = folder.path / "config" / place
     compressed = compress_into(config, overlay)
     loaded = load_compressed(config, overlay)

@@ -214,7 +214,7 @@ def up(profile: ProfileOption = "full") -> None:
     ensure_engine(progress, config.root / assemble.CACHE)
     images = assemble.resolve_images(config, spec, components, progress)
     folder = RunFolder.below(config.root / "out").ensure()
-    overlay = folder.path / "config" / "0"
+    overlay = folder.path / "config" / "main"
     compressed = assemble.compress_into(config, overlay)
     assemble.load_compressed(config, overlay)
     with progress.task(f"stack {profile}") as task:
