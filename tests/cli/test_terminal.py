@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from alertdrill.report.terminal import drill_lines, print_unfolded, summary_lines
+from alertdrill.report.terminal import TITLE_WIDTH, drill_lines, print_unfolded, summary_lines
 
 TIMES = ("pending_s", "firing_s", "inhibited_s", "notified_s", "resolved_s")
 
@@ -36,7 +36,7 @@ def drill(verdict: str, *messages: str, heal_s: float | None = 9.0) -> dict[str,
 def test_a_failing_drill_shows_what_was_seen_beside_its_findings() -> None:
     lines = drill_lines(drill("fail", "Slow stayed pending", "Down fired"))
     assert lines[0].split("  ")[1:3] == ["fail", "the disk is slow"]
-    assert [line[54:] for line in lines[:2]] == ["Slow stayed pending", "Down fired"]
+    assert [line[TITLE_WIDTH + 10 :] for line in lines[:2]] == ["Slow stayed pending", "Down fired"]
     seen = [" ".join(line.split()) for line in lines[2:]]
     assert seen == [
         "seen: Slow pending 1.0",
