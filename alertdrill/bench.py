@@ -43,7 +43,7 @@ class Bench:
                     derived from it is on the stack's own clock
     ``unsound``     by alert, why that clock can't show what the rule does on the real one
     ``whole_since`` when (monotonic seconds) the stack was last seen to be whole
-    ``is_whole``    False once a drill has left it broken
+    ``is_whole``    whether the stack was seen to be as before the last drill, or is fresh
     """
 
     config: Config
@@ -81,7 +81,7 @@ class Bench:
     def renew(self, profile: str) -> None:
         """Put a fresh stack of ``profile`` in the place of one that can't be trusted any more, or
         hasn't what is needed."""
-        self.is_whole = False
+        self.is_whole = False  # also where no stack can be started
         self._close(save=True)
         self.profile = profile
         self._open()

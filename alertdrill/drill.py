@@ -197,3 +197,16 @@ class DrillResult:
             "wall_s": self.wall_s,
             "stack": self.stack,
         }
+
+
+def refuse_unknown_alerts(drill: Drill, known: Iterable[str]) -> None:
+    """Raise UsageError when ``drill`` names an alert that is not in ``known``."""
+    unknown = sorted(drill.named_alerts - set(known))
+    if unknown:
+        file, line = drill.declared_at
+        raise UsageError(
+            f"{drill.title!r} names {', '.join(unknown)}, which no rule defines; "
+            f"the rules define {', '.join(sorted(known))}",
+            file=file,
+            line=line,
+        )

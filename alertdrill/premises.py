@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 
+from alertdrill.bench import Bench
 from alertdrill.errors import (
     AlertdrillError,
     DeadlineExceeded,
@@ -11,6 +13,7 @@ from alertdrill.errors import (
     LoadError,
     SignalError,
 )
+from alertdrill.signals.punctuality import lateness
 from alertdrill.verdict import Finding, Reason
 
 PREMISES = frozenset(
@@ -74,6 +77,24 @@ def standing(findings: Sequence[Finding], late: Sequence[str]) -> list[Finding]:
     if any(finding.reason in PREMISES for finding in findings):
         return [finding for finding in findings if finding.reason not in ABSENCES]
     return list(findings)
+
+
+def late_since(since_unix: float, bench: Bench, *, broken: Collection[str]) -> list[str]:
+    """Where the monitoring was late from ``since_unix`` to now, by jobs that are not optional;
+    scrapes of what is ``broken`` may be. Raises SignalError."""
+    intervals = {
+        job.name: job.scrape_interval_s
+        for job in bench.monitoring.prometheus.jobs
+        if job.name not in bench.config.monitoring.optional_jobs
+    }
+    return lateness(
+        bench.metrics,
+        since_unix,
+        time.time(),
+        intervals=intervals,
+        compressed=bench.config.clock.factor > 1,
+        broken=broken,
+    )
 
 
 def reason_of(error: AlertdrillError) -> Reason:

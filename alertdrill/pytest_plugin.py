@@ -28,10 +28,9 @@ from alertdrill.bench import Bench
 from alertdrill.checks.panel import refuse_unaskable
 from alertdrill.collection import drills_of, looks_everywhere, not_now, refuse_equal_titles
 from alertdrill.config import FILE_NAME, Config, find_root, load_config
-from alertdrill.drill import Drill, DrillResult
+from alertdrill.drill import Drill, DrillResult, refuse_unknown_alerts
 from alertdrill.durations import Durations
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, UsageError
-from alertdrill.experiment import refuse_unknown_alerts
 from alertdrill.experiment import run_drill as run_one
 from alertdrill.gate import GATE_PID_ENV, RUN_FOLDER_ENV, clock_of
 from alertdrill.lifeline import die_with_parent
@@ -46,16 +45,12 @@ from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
-from alertdrill.verdict import Reason, Verdict
+from alertdrill.verdict import Verdict
 from alertdrill.wait import eventually
 
 EXIT_USAGE = 2
 NICENESS = 10
 DRILL_PROPERTY = "alertdrill"
-# After these a stack is not what it was.
-BROKEN_STACK = frozenset(
-    {Reason.FAULT_NOT_HEALED, Reason.STACK_BROKEN, Reason.PRECONDITION_UNMET, Reason.TARGET_DOWN}
-)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -345,8 +340,7 @@ def run_drill(
 ) -> Callable[[Drill], DrillResult]:
     """Runs a drill on this worker's bench and records its result in the run folder.
 
-    A stack that a drill leaves broken is replaced before the next one, and so is one that hasn't
-    what the next one needs.
+    A stack that hasn't what the drill needs is replaced by one that has.
     """
     profiles = alertdrill_session.profiles
 
@@ -355,11 +349,7 @@ def run_drill(
         if not profiles.runs(needed) <= profiles.runs(bench.profile):
             bench.tell(f"a stack of the profile {needed} in the place of one of {bench.profile}")
             bench.renew(needed)
-        elif not bench.is_whole:
-            bench.tell("a fresh stack in the place of a broken one")
-            bench.renew(bench.profile)
         result = run_one(drill, bench)
-        bench.is_whole = not BROKEN_STACK.intersection(f.reason for f in result.findings)
         run_folder.add_drill(result.id, result.document())
         return result
 

@@ -167,11 +167,11 @@ def _database(stack: Target, service: str) -> Iterator[Sight]:
     state = database.state_of(stack, service)
     for application, count in state.sessions.items():
         held = f"{service} has {count} sessions of {application}"
-        yield Sight(f"{service}'s sessions", application, str(count), held)
+        yield Sight(service, f"sessions of {application}", str(count), held)
     for setting, value in state.settings.items():
         paused = setting == database.REPLAY and value != "not paused"
         wrong = f"{service} doesn't replay: it is {value}" if paused else None
-        yield Sight(f"{service}'s settings", setting, value, wrong)
+        yield Sight(service, f"setting {setting}", value, wrong)
 
 
 def _noted(stack: Target, seen: Container) -> Iterator[Sight]:

@@ -43,10 +43,19 @@ class Laboratory:
 
 
 @pytest.fixture(scope="session")
-def laboratory(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+def laboratory_of_all(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     config = bench.config
     return Laboratory(
         bench,
         tmp_path_factory.mktemp("laboratory"),
         config.path(config.monitoring.prometheus).parent,
     )
+
+
+@pytest.fixture
+def laboratory(laboratory_of_all: Laboratory) -> Laboratory:
+    """On a stack that is whole: a drill would replace another one, and what is planted with it."""
+    bench = laboratory_of_all.bench
+    if not bench.is_whole:
+        bench.renew(bench.profile)
+    return laboratory_of_all
