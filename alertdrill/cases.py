@@ -48,6 +48,7 @@ def case_of(
         broken_promises=promises,
         inhibitions=inhibitions,
         unsound=bench.unsound.get(alert),
+        again=alert in drill.fires_again,
         may_inhibit=drill.may_fire if role is Role.MAY_FIRE else frozenset(),
         control=drill.is_control,
     )

@@ -31,6 +31,8 @@ class Drill:
     ``fires``        must fire, arrive at their receivers, resolve after the fault and say so
     ``labels``       labels that an alert must carry in this drill, by its name, beside those
                      that ``alertdrill.toml`` asks for
+    ``fires_again``  those of ``fires`` that must end and fire a second time, and that be told,
+                     while the fault comes and goes; its cycle is then an ``operation_s``
     ``inhibited``    must fire in Prometheus and be held back by Alertmanager
     ``may_fire``     collateral: may fire, and must resolve if it did
     ``stays_quiet``  must not fire. Every alert not named above must stay quiet anyway; naming
@@ -57,6 +59,7 @@ class Drill:
     fault: Fault
     load: Load
     fires: frozenset[str] = frozenset()
+    fires_again: frozenset[str] = frozenset()
     inhibited: frozenset[str] = frozenset()
     may_fire: frozenset[str] = frozenset()
     stays_quiet: frozenset[str] = frozenset()
@@ -74,9 +77,17 @@ class Drill:
     declared_at: tuple[str, int] = field(default_factory=_declared_at, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("fires", "inhibited", "may_fire", "stays_quiet"):
+        for name in ("fires", "fires_again", "inhibited", "may_fire", "stays_quiet"):
             names: Iterable[str] = getattr(self, name)
             object.__setattr__(self, name, frozenset(names))
+        never = sorted(self.fires_again - self.fires)
+        if never:
+            file, line = self.declared_at
+            raise UsageError(
+                f"{self.title!r} expects {', '.join(never)} to fire again and not to fire",
+                file=file,
+                line=line,
+            )
         strangers = sorted(self.clients.keys() - self.load.rates.keys())
         if strangers:
             file, line = self.declared_at

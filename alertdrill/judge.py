@@ -46,6 +46,7 @@ class AlertCase:
     ``routed``     the receivers to which the loaded Alertmanager configuration sends it
     ``broken_promises``, ``unsound``  see ``Bench``
     ``inhibitions``  what is wrong with who may hold it back, see ``Bench.inhibition_findings``
+    ``again``      it must end and fire a second time before anything is healed
     ``may_inhibit``  alerts that may hold this one back: for collateral, other collateral
     ``settled_s``  how long after injection a window is full of the fault's data: what the
                    expression says then it goes on saying. Firing must hold, and silence be
@@ -66,6 +67,7 @@ class AlertCase:
     broken_promises: Sequence[str] = ()
     inhibitions: Sequence[Finding] = ()
     unsound: str | None = None
+    again: bool = False
     may_inhibit: frozenset[str] = frozenset()
     control: bool = False
 
@@ -77,9 +79,7 @@ class AlertCase:
         if self.role is Role.MAY_FIRE:
             return True
         if self.role in (Role.FIRES, Role.INHIBITED):
-            came = self._suppressed_at()
-            if self.role is Role.FIRES:
-                came = min((n.at for n in self._notified()), default=None)
+            came = self._came_at()
             if came is None:
                 return since >= self.fire.total_s
             return since >= self.settled_s and now - came >= self.hold_s
@@ -117,6 +117,8 @@ class AlertCase:
                     f"{self.alert} was notified only{self._at(first.at)} (deadline {self.fire})",
                 )
             )
+        if self.again:
+            return [*findings, *self._not_again(now)]
         fired = self._fired_at()
         stopped = self.watch.first(self.alert, AlertState.INACTIVE, fired or first.at)
         firing = self.watch.states().get(self.alert) is AlertState.FIRING
@@ -201,6 +203,23 @@ class AlertCase:
             Reason.ALERT_DID_NOT_FIRE,
             f"{self.alert} {state} for {waited:.1f} s (deadline {self.fire}); {why}",
         )
+
+    def _not_again(self, now: float) -> list[Finding]:
+        again = self._told_again_at()
+        if again is not None and again - self.injected <= self.fire.total_s:
+            return []
+        over = min((n.at for n in self._resolved()), default=None)
+        ended = "was not told to be over" if over is None else f"ended{self._at(over)}"
+        missed = f"was told again only{self._at(again)}"
+        if again is None:
+            missed = f"was not told a second time in {now - self.injected:.1f} s"
+        return [
+            Finding(
+                Reason.ALERT_DID_NOT_FIRE,
+                f"{self.alert} fired{self._at(self._fired_at())}, {ended} and {missed} "
+                f"(deadline {self.fire})",
+            )
+        ]
 
     def _must_be_inhibited(self, now: float) -> list[Finding]:
         if self._fired_at() is None:
@@ -291,6 +310,21 @@ class AlertCase:
 
     def _resolved(self) -> list[Notification]:
         return self.watch.received(self.alert, "resolved", self.injected)
+
+    def _came_at(self) -> float | None:
+        """When all that is expected of it under the fault had come about."""
+        if self.role is Role.INHIBITED:
+            return self._suppressed_at()
+        if self.again:
+            return self._told_again_at()
+        return min((n.at for n in self._notified()), default=None)
+
+    def _told_again_at(self) -> float | None:
+        """When somebody who was told that it is over was told that it fires."""
+        over = min((n.at for n in self._resolved()), default=None)
+        return min(
+            (n.at for n in self._notified() if over is not None and n.at > over), default=None
+        )
 
     def _suppressed_at(self) -> float | None:
         found = self.watch.suppression(self.alert, self.injected)

@@ -7,7 +7,7 @@ from alertdrill.faults.container import Kill, Pause
 from alertdrill.faults.partition import Partition
 from loadtests import sync_and_api
 
-TELEMETRY = [
+DRILLS = [
     Drill(
         "Prometheus hangs",
         fault=Pause("prometheus"),

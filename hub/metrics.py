@@ -110,6 +110,12 @@ class Metrics:
             ["policy"],
             registry=registry,
         )
+        self.sync_conflicts_won = Counter(
+            "sync_conflicts_won_total",
+            "Conflicts settled by a sync, by the side whose content was kept",
+            ["winner"],
+            registry=registry,
+        )
         self.http_requests = Counter(
             "http_requests_total",
             "HTTP requests by route template",
@@ -244,6 +250,7 @@ class Metrics:
             self.upstream_available.labels(upstream).set(1)
         _touch(self.webhook_deliveries, ((outcome,) for outcome in WEBHOOK_OUTCOMES))
         _touch(self.sync_conflicts_resolved, ((policy,) for policy in POLICIES))
+        _touch(self.sync_conflicts_won, ((side,) for side in SOURCES))
 
 
 def _touch(counter: Counter, label_sets: Iterable[tuple[str, ...]]) -> None:

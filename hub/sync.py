@@ -120,6 +120,9 @@ class Syncs:
         self._metrics.sync_conflicts_detected.inc(len(merged.conflicts))
         if merged.resolved:
             self._metrics.sync_conflicts_resolved.labels(request.policy).inc(merged.resolved)
+        for conflict in merged.conflicts:
+            if conflict.winner is not None:
+                self._metrics.sync_conflicts_won.labels(conflict.winner.origin).inc()
         return written
 
     @contextmanager

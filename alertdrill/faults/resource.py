@@ -75,6 +75,10 @@ class CpuQuota(_ResourceFault):
             raise UsageError(f"a CPU quota must be from 0.01 to below 1 core, not {self.share}")
 
     @property
+    def touches(self) -> frozenset[str]:
+        return frozenset({self.service})  # it may be too slow for a scrape
+
+    @property
     def _quota_us(self) -> int:
         return round(self.share * PERIOD_US)
 
@@ -285,18 +289,40 @@ print(json.dumps(found))
 )
 
 
+# A connection has no inode before it is accepted: it is established, or its client has hung up
+# already, in which case it still waits.
+_UNACCEPTED = """
+import json
+found = 0
+for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    try:
+        with open(table) as rows:
+            for row in list(rows)[1:]:
+                words = row.split()
+                found += words[3] in ("01", "08") and words[9] == "0"
+    except FileNotFoundError:
+        pass
+print(json.dumps({"connections": found}))
+"""
+
+
 @dataclass(frozen=True)
 class FileDescriptors(_ResourceFault):
     """No process of the service may open a file or connection beyond ``limit`` descriptors.
 
     What is open stays open. All its processes must be of one user, and the fault isn't inherited
     by a container that starts anew. Proven by: the kernel's table of each process's limits.
+    Counted: connections to it that nobody accepts.
 
     ``python_of``  the component whose image has python3
     """
 
     limit: int
     python_of: str = field(default="http-faults", kw_only=True)
+
+    @property
+    def touches(self) -> frozenset[str]:
+        return frozenset({self.service})  # a scrape may need a connection
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -335,6 +361,14 @@ class FileDescriptors(_ResourceFault):
         limits = self._limits(stack)
         left = [pid for pid, soft in limits.items() if soft == self.limit]
         return Evidence(not left, f"{len(left)} processes of {self.service} have the limit still")
+
+    def exposure(self, stack: Target) -> Exposure | None:
+        if not self._is_up(stack):
+            return None
+        waiting: dict[str, int] = run_beside(
+            stack, self.service, _UNACCEPTED, {}, shares="network", python_of=self.python_of
+        )
+        return Exposure(waiting["connections"], "connections that nobody accepts")
 
     def _limits(self, stack: Target) -> dict[str, int]:
         return self._run(stack, _LIMITS, {})

@@ -42,7 +42,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "runs": lambda row: "by night" if row.drill.nightly else "in each gate",
     "fault": lambda row: f"`{row.drill.fault.name}`",
     "what it breaks": lambda row: _code(row.entry.breaks),
-    "must fire": lambda row: _names(row.drill.fires),
+    "must fire": lambda row: _must_fire(row.drill),
     "inhibited": lambda row: _names(row.drill.inhibited),
     "may fire": lambda row: _names(row.drill.may_fire),
     "about the silence of": lambda row: _names(row.drill.stays_quiet),
@@ -55,6 +55,12 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "traces blame": lambda row: str(row.drill.blames or "–"),
     "runbook": lambda row: ", ".join(row.runbooks) or "–",
 }
+
+
+def _must_fire(drill: Drill) -> str:
+    """Those that come and go are marked."""
+    again = {alert: f"{alert} (twice)" for alert in drill.fires_again}
+    return _names(again.get(alert, alert) for alert in drill.fires)
 
 
 def _health(drill: Drill) -> str:

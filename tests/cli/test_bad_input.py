@@ -181,7 +181,7 @@ def test_a_clock_that_is_none(project: Path) -> None:
 
 def test_an_alert_that_no_rule_defines(project: Path) -> None:
     line = edit(
-        project / "chaos/test_drills.py",
+        project / "chaos/upstreams.py",
         'stays_quiet={"SyncLatencyHigh"}',
         'stays_quiet={"SyncLag"}',
     )
@@ -189,7 +189,7 @@ def test_an_alert_that_no_rule_defines(project: Path) -> None:
     assert result.returncode == 2
     output = one_sentence(result.stdout)
     assert "names SyncLag, which no rule defines" in output
-    row = int(output.split("chaos/test_drills.py:")[1].split(":")[0])
+    row = int(output.split("chaos/upstreams.py:")[1].split(":")[0])
     assert line - 8 < row <= line, "the line of the drill in the table"
 
 
@@ -208,7 +208,7 @@ def test_an_alert_that_has_no_receiver_in_the_configuration(project: Path) -> No
 
 
 def test_two_drills_of_one_name(project: Path) -> None:
-    edit(project / "chaos/test_drills.py", '"the hub is killed"', '"no fault"')
+    edit(project / "chaos/hub.py", '"the hub is killed"', '"no fault"')
     result = run(project, "pytest", "chaos", "-q", environment=NO_ENGINE)
     assert result.returncode == 2
     assert "would overwrite" in one_sentence(result.stdout)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -198,6 +201,26 @@ def test_a_process_of_the_service_may_open_no_more_files(stack: Stack) -> None:
     )
     with pytest.raises(FaultError, match="no limit where"):
         FileDescriptors("redis", 1_000_000, python_of="receiver").inject(stack)
+
+
+def test_connections_that_nobody_accepts_are_counted(stack: Stack) -> None:
+    fault = FileDescriptors("receiver", 3, python_of="receiver")
+    url = urlsplit(stack.url("receiver"))
+
+    def waiting() -> int:
+        exposure = fault.exposure(stack)
+        assert exposure is not None
+        return exposure.count
+
+    with ExitStack() as clients:
+        assert waiting() == 0
+        fault.inject(stack)
+        clients.callback(fault.heal, stack)
+        for _ in range(3):
+            address = (url.hostname, url.port)
+            clients.enter_context(socket.create_connection(address, timeout=5))
+        eventually(lambda: waiting() >= 3, timeout_s=10, what="three connections to wait")
+    eventually(lambda: waiting() == 0, timeout_s=10, what="none to wait")
 
 
 def test_a_restarted_container_has_the_cpu_quota_still_and_another_process_heals_it(

@@ -40,6 +40,7 @@ KILLED = BY_TITLE["the hub is killed"]
 SLOW_API = BY_TITLE["AI Studio API is slow"]
 HALF_5XX = BY_TITLE["GitHub API answers 5xx to half the requests"]
 REFUSED = BY_TITLE["PostgreSQL refuses connections"]
+HUB_HANGS = BY_TITLE["the hub hangs again and again"]
 PROMETHEUS_HANGS = BY_TITLE["Prometheus hangs"]
 SLOW_DATABASE = BY_TITLE["PostgreSQL is slow until the pool is full"]
 
@@ -173,6 +174,13 @@ DEFECTS = [
                 "      continue: true\n",
             ),
         ),
+        Reason.NOTIFICATION_STORM,
+    ),
+    # Each time that it comes back is news. What is told between is the storm.
+    Defect(
+        "an alert that comes and goes is told every minute",
+        HUB_HANGS,
+        (replaced("alertmanager.yml", "repeat_interval: 4h", "repeat_interval: 1m"),),
         Reason.NOTIFICATION_STORM,
     ),
     Defect(
@@ -380,7 +388,7 @@ def test_an_alert_that_is_late_though_nothing_in_its_rule_says_so_is_caught(
     assert "HighErrorRate" in result.findings[0].message
 
 
-TWINS = [FEW_ERRORS, CONTROL, KILLED, SLOW_API, HALF_5XX, REFUSED, SLOW_DATABASE]
+TWINS = [FEW_ERRORS, CONTROL, KILLED, HUB_HANGS, SLOW_API, HALF_5XX, REFUSED, SLOW_DATABASE]
 
 
 @pytest.mark.parametrize("drill", TWINS, ids=str)

@@ -73,6 +73,19 @@ def test_open_conflicts_wait_for_a_decision_and_it_stays(whole_hub: Made) -> Non
     assert whole_hub.value("sync_conflicts_resolved_total", **labels) == CONFLICTING
 
 
+@pytest.mark.parametrize(
+    ("policy", "winner"),
+    [("ai_studio_wins", "ai-studio"), ("github_wins", "github"), ("manual", None)],
+)
+def test_who_wins_is_counted(whole_hub: Made, policy: str, winner: str | None) -> None:
+    sync(whole_hub, policy=policy)
+    won = {
+        side: whole_hub.value("sync_conflicts_won_total", winner=side)
+        for side in ("github", "ai-studio")
+    }
+    assert won == {side: CONFLICTING if side == winner else 0 for side in won}
+
+
 def test_items_from_birth_to_death(whole_hub: Made) -> None:
     client = whole_hub.client
     created = client.post(ITEMS, json={"title": "a", "key": "k"})

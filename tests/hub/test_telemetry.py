@@ -55,6 +55,7 @@ FROM_THE_START: list[tuple[str, dict[str, str]]] = [
     ("db_slow_queries_total", {}),
     ("sync_conflicts_detected_total", {}),
     ("sync_conflicts_resolved_total", {"policy": "ai_studio_wins"}),
+    ("sync_conflicts_won_total", {"winner": "github"}),
     ("webhook_deliveries_total", {"outcome": "failed"}),
     ("webhook_retries_total", {}),
     ("upstream_requests_total", {"upstream": "github", "outcome": "server_error"}),

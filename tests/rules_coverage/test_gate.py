@@ -47,7 +47,7 @@ def project(tmp_path: Path) -> Path:
 
 def without_its_drill(project: Path) -> None:
     """No drill expects ALERT to fire any more."""
-    table = project / "chaos" / "test_drills.py"
+    table = project / "chaos" / "postgresql.py"
     text = table.read_text()
     expectation = f'fires={{"{ALERT}"}},\n'
     assert text.count(expectation) == 1
