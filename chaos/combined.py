@@ -48,9 +48,10 @@ DRILLS = [
         ),
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
-        may_fire={"ApiLatencyHigh", "DatabaseConnectionPoolExhausted"},
+        # Connections to the others end too, as soon as they have been idle for long.
+        may_fire={"ApiLatencyHigh", "DatabaseConnectionPoolExhausted", "UpstreamUnavailable"},
         stays_quiet={"APIUnavailable"},
-        health={"database": False},
+        health={"database": False, **dict.fromkeys(("redis", "github_api", "ai_studio_api"))},
         clients=HARMED,
         logs=SYNC_FAILED,
         blames=Span("hub", "db.*"),
