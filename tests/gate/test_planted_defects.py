@@ -22,6 +22,7 @@ from alertdrill.errors import StackError
 from alertdrill.experiment import run_drill as run_one
 from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Target
+from alertdrill.faults.deploy import BadConfiguration
 from alertdrill.faults.http import HttpStatus, http_faults
 from alertdrill.faults.network import Refuse
 from alertdrill.load.plan import Load
@@ -40,6 +41,7 @@ KILLED = BY_TITLE["the hub is killed"]
 SLOW_API = BY_TITLE["AI Studio API is slow"]
 HALF_5XX = BY_TITLE["GitHub API answers 5xx to half the requests"]
 REFUSED = BY_TITLE["PostgreSQL refuses connections"]
+WRONG_RELEASE = BY_TITLE["a release that answers wrongly"]
 HUB_HANGS = BY_TITLE["the hub hangs again and again"]
 PROMETHEUS_HANGS = BY_TITLE["Prometheus hangs"]
 SLOW_DATABASE = BY_TITLE["PostgreSQL is slow until the pool is full"]
@@ -388,7 +390,17 @@ def test_an_alert_that_is_late_though_nothing_in_its_rule_says_so_is_caught(
     assert "HighErrorRate" in result.findings[0].message
 
 
-TWINS = [FEW_ERRORS, CONTROL, KILLED, HUB_HANGS, SLOW_API, HALF_5XX, REFUSED, SLOW_DATABASE]
+TWINS = [
+    FEW_ERRORS,
+    CONTROL,
+    KILLED,
+    HUB_HANGS,
+    SLOW_API,
+    HALF_5XX,
+    REFUSED,
+    SLOW_DATABASE,
+    WRONG_RELEASE,
+]
 
 
 @pytest.mark.parametrize("drill", TWINS, ids=str)
@@ -495,6 +507,14 @@ def test_a_fault_that_no_traffic_met_is_unknown(laboratory: Laboratory) -> None:
     idle = replace(HALF_5XX, load=api_only(10), clients={}, logs=None)
     result = run_one(idle, laboratory.bench)
     assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.NO_TRAFFIC)
+
+
+def test_a_release_that_answers_rightly_does_not_pass_for_a_wrong_one(
+    laboratory: Laboratory,
+) -> None:
+    right = BadConfiguration("hub", {"NOBODY_READS": "this"})
+    result = run_one(replace(WRONG_RELEASE, fault=right), laboratory.bench)
+    assert (result.verdict, result.reason) == (Verdict.UNKNOWN, Reason.NO_TRAFFIC), result.findings
 
 
 class DyingLoad:
