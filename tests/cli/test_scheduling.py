@@ -53,7 +53,7 @@ TOOK = {"short": 5.0, "long": 50.0, "logs-short": 6.0, "logs-long": 20.0}
 
 def test_drills_of_larger_profiles_come_first_then_new_ones_then_the_longest() -> None:
     config = load_config(ROOT)
-    session = SimpleNamespace(profiles=Profiles(config, config.load_stack()))
+    session = SimpleNamespace(profiles=Profiles(config, config.load_stack()), worker="gw0")
     assert session.profiles.names == ("core", "logging")
     durations = Durations(Path("unread"), TOOK)
     turn = functools.partial(_turn, session, durations)  # type: ignore[arg-type]
@@ -61,6 +61,11 @@ def test_drills_of_larger_profiles_come_first_then_new_ones_then_the_longest() -
         *("logs, new", "logs, long", "logs, short"),
         *("new", "long", "short"),
         "no drill",
+    ]
+    session.worker = ""  # one stack: as they stand in the table
+    assert [i.name for i in sorted(ITEMS, key=turn)] == [
+        *("logs, short", "logs, long", "logs, new"),
+        *("short", "new", "long", "no drill"),
     ]
 
 
@@ -83,6 +88,13 @@ DRILLS = [
 @pytest.mark.parametrize("drill", DRILLS, ids=str)
 def test_all(drill, run_drill):
     assert run_drill(drill).verdict.word == "pass"
+"""
+# In this order, whatever each needs.
+IN_ORDER = """
+@pytest.mark.parametrize(("first", "second", "third"), [DRILLS])
+def test_all(first, second, third, run_drill):
+    for drill in (first, second, third):
+        run_drill(drill)
 """
 # Everything but the engine and the experiment is real; each attempt and each fresh stack leaves
 # a line in the file ``seen``, and an attempt ends as the file ``ends`` says.
@@ -198,15 +210,24 @@ def gate(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_stack_without_what_a_drill_needs_is_replaced_and_goes_on(project: Path) -> None:
-    assert drilled(project) == [
+@pytest.fixture
+def in_order(project: Path) -> Path:
+    """The same drills, one after the other in one test."""
+    table = TABLE[: TABLE.index("@pytest.mark")] + IN_ORDER
+    (project / "chaos" / "test_drills.py").write_text(table, encoding="utf-8")
+    return project
+
+
+def test_a_stack_without_what_a_drill_needs_is_replaced_and_goes_on(in_order: Path) -> None:
+    assert drilled(in_order) == [
         *(("fresh", "core"), ("plain", "core")),
         *(("fresh", "logging"), ("of the store", "logging"), ("plain again", "logging")),
     ]
 
 
-def test_a_worker_begins_with_what_needs_the_largest_stack(project: Path) -> None:
-    assert drilled(project, "-n", "1") == [
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one process", "a worker"])
+def test_what_needs_the_largest_stack_comes_first(project: Path, options: tuple[str, ...]) -> None:
+    assert drilled(project, *options) == [
         ("fresh", "logging"),
         ("of the store", "logging"),
         ("plain", "logging"),
@@ -215,10 +236,10 @@ def test_a_worker_begins_with_what_needs_the_largest_stack(project: Path) -> Non
 
 
 def test_a_stack_that_is_not_whole_is_replaced_once_by_what_the_next_drill_needs(
-    project: Path,
+    in_order: Path,
 ) -> None:
-    ending(project, {"plain": "fault_not_healed", "of the store": "stack_broken"})
-    assert drilled(project) == [
+    ending(in_order, {"plain": "fault_not_healed", "of the store": "stack_broken"})
+    assert drilled(in_order) == [
         *(("fresh", "core"), ("plain", "core")),
         *(("fresh", "logging"), ("of the store", "logging")),
         *(("fresh", "logging"), ("plain again", "logging")),
