@@ -316,7 +316,8 @@ def _await_other_stacks(session: _Session) -> None:
     Starting one takes all that a small machine has; a scrape that times out for it would look
     like a fault that nobody injected.
     """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    # Somebody else's workers may have started this gate, and their environment be its.
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) if session.worker else 1
     wanted = min(workers, session.users_of_stacks)
 
     def started() -> bool:
