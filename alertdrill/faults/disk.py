@@ -13,6 +13,10 @@ from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Evidence, Fault, Target
 
 FILL_TIMEOUT_S = 30
+# Written until it fails: the shell's verdict is the proof's business.
+_FILL = 'cat /dev/zero > "$0" 2> /dev/null; test -s "$0"'
+# What the service frees is taken as well, until the file is removed.
+_GO_ON = 'exec 3>> "$0"; while test -e "$0"; do cat /dev/zero >&3 2> /dev/null; sleep 0.1; done'
 MOST_FILLED = 4 * 1024**3
 
 # Where a service that ended has its volume, and is no more.
@@ -39,9 +43,10 @@ print("true")
 class DiskFull(Fault):
     """No byte is left in ``path``, which the component must have as a tmpfs or volume with a size.
 
-    Needs a shell in the image. Proven by: the service's own user can't write 4 KiB there. A
-    service that ended for want of space is started when it is healed. A container that stops
-    loses its tmpfs, the fault with it; a volume stays full.
+    What the service frees meanwhile is gone within a tenth of a second. Needs a shell in the
+    image. Proven by: the service's own user can't write 4 KiB there. A service that ended for
+    want of space is started when it is healed. A container that stops loses its tmpfs, the fault
+    with it; a volume stays full.
 
     ``python_of``  the component whose image has python3, for a volume whose service has ended
     """
@@ -61,9 +66,11 @@ class DiskFull(Fault):
         ledger.write(stack, self.name, self.service, {})
         if not self._is_up(stack):
             return  # by this very fault, perhaps
-        # Written until it fails: the shell's verdict is the proof's business.
-        fill = 'cat /dev/zero > "$0" 2> /dev/null; test -s "$0"'
-        self._as_root(stack, ["sh", "-c", fill, self._in_path("full")])
+        self._as_root(stack, ["sh", "-c", _FILL, self._in_path("full")])
+        with ledger.refusals(self.name):
+            stack.container(self.service).exec_run(
+                ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
+            )
 
     def is_effective(self, stack: Target) -> Evidence:
         told = self._write(stack)

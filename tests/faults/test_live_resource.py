@@ -167,8 +167,23 @@ def test_a_full_disk_takes_no_more_and_is_as_empty_as_before(stack: Stack) -> No
         assert used() == str(8 * 1024)
     finally:
         fault.heal(stack)
-    assert used() == before
+    eventually(lambda: used() == before, timeout_s=2, what="the room to be back")
     assert stack.exec(SERVICE, ["ls", "-A", "/logs"]) == (0, "")
+
+
+def test_what_is_freed_on_a_full_disk_is_gone_at_once(stack: Stack) -> None:
+    fault = DiskFull(SERVICE, "/logs")
+    ballast = ["sh", "-c", "head -c 1000000 /dev/zero > /logs/ballast"]
+    assert stack.exec(SERVICE, ballast) == (0, "")
+    fault.inject(stack)
+    try:
+        assert stack.exec(SERVICE, ["rm", "/logs/ballast"]) == (0, "")
+        eventually(
+            lambda: fault.is_effective(stack).holds, timeout_s=2, what="the disk to be full again"
+        )
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
 
 
 def test_a_disk_that_has_no_size_of_its_own_is_never_filled(stack: Stack) -> None:
