@@ -22,12 +22,10 @@ def drills_of(item: pytest.Item) -> Iterator[Drill]:
 
 
 def not_now(
-    config: pytest.Config, project: Config, items: Iterable[pytest.Item]
+    config: pytest.Config, profiles: Profiles, items: Iterable[pytest.Item]
 ) -> dict[pytest.Item, str]:
     """Those of ``items`` that this run is not for, and why. Raises UsageError."""
-    spec = project.load_stack()
-    declared = {component.name for component in spec.components}
-    profiles = Profiles(project, spec)
+    declared = {component.name for component in profiles.spec.components}
     named = _names_drills(config)
 
     def why_not(drill: Drill) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from alertdrill.config import Config
 from alertdrill.drill import Drill
@@ -46,11 +45,14 @@ class Profiles:
 
     config: Config
     spec: StackSpec
+    needs: Mapping[str, str] = field(init=False)
+    """By alert, the component without which it can't fire."""
 
     def __post_init__(self) -> None:
         for name in self.names:
             components_of(self.spec, name)
-        self.needs  # noqa: B018  (it raises)
+        declared = [component.name for component in self.spec.components]
+        object.__setattr__(self, "needs", self.config.needs(declared))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,11 +63,6 @@ class Profiles:
         """What any of them runs, in declared order."""
         ran = {name for profile in self.names for name in self.spec.profiles[profile]}
         return tuple(c.name for c in self.spec.components if c.name in ran)
-
-    @functools.cached_property
-    def needs(self) -> dict[str, str]:
-        """By alert, the component without which it can't fire."""
-        return self.config.needs([component.name for component in self.spec.components])
 
     def runs(self, profile: str) -> frozenset[str]:
         return frozenset(self.spec.profiles[profile])
@@ -96,20 +93,6 @@ class Profiles:
             if needed not in self.components
         }
 
-    def _needs_of(self, drill: Drill) -> frozenset[str]:
-        """What the drill breaks, and what the alerts need that it expects."""
-        expected = drill.fires | drill.inhibited
-        return drill.fault.touches | {n for alert, n in self.needs.items() if alert in expected}
-
-    def _wishes_of(self, drill: Drill) -> set[str]:
-        watched = self.needs.keys() if drill.is_control else drill.stays_quiet
-        wishes = {needed for alert, needed in self.needs.items() if alert in watched}
-        if drill.logs_arrive and self.config.log_store is not None:
-            wishes.add(self.config.log_store.component)
-        if drill.blames is not None and self.config.traces is not None:
-            wishes.add(self.config.traces.component)
-        return wishes
-
     def not_verified(self) -> list[dict[str, str]]:
         """Declared images that nothing runs or is released from: their part is not verified."""
         used = {image.name for image in images_of(self.spec, self.components)}
@@ -125,3 +108,17 @@ class Profiles:
             for image in self.spec.images
             if image.name not in used | built_from
         ]
+
+    def _needs_of(self, drill: Drill) -> frozenset[str]:
+        """What the drill breaks, and what the alerts need that it expects."""
+        expected = drill.fires | drill.inhibited
+        return drill.fault.touches | {n for alert, n in self.needs.items() if alert in expected}
+
+    def _wishes_of(self, drill: Drill) -> set[str]:
+        watched = self.needs.keys() if drill.is_control else drill.stays_quiet
+        wishes = {needed for alert, needed in self.needs.items() if alert in watched}
+        if drill.logs_arrive and self.config.log_store is not None:
+            wishes.add(self.config.log_store.component)
+        if drill.blames is not None and self.config.traces is not None:
+            wishes.add(self.config.traces.component)
+        return wishes

@@ -179,7 +179,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: dict[pytest.Item, str] = {}
     if session is not None and any(any(drills_of(item)) for item in items):
         try:
-            left_out = not_now(config, session.config, items)
+            left_out = not_now(config, session.profiles, items)
         except UsageError as error:
             session.table_error = error
         session.not_now = [drill for item in left_out for drill in drills_of(item)]
@@ -429,7 +429,7 @@ def _alerts_if_readable(config: Config) -> list[str]:
 
 def _beyond_the_profiles(
     session: _Session,
-) -> tuple[list[dict[str, str]], dict[str, str], dict[str, str]]:
+) -> tuple[list[dict[str, str]], Mapping[str, str], dict[str, str]]:
     """What nothing runs, what alerts need, and the alerts that can't fire for it."""
     try:
         profiles = session.profiles
