@@ -29,11 +29,16 @@ SLOTS_FULL = "53300"  # too_many_connections
 
 _LOGIN = 'psql -Xqt -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "${POSTGRES_DB:-$POSTGRES_USER}"'
 _ASK = f'PGCONNECT_TIMEOUT=5 exec {_LOGIN} -A -v VERBOSITY=sqlstate -c "$0"'
-# Sessions in excess of what the server takes end at once; the others until their session ends.
+# Who isn't let in (psql's exit status 2) tries again for a few seconds: the slot that somebody was
+# just leaving is taken too.
 _HOLD = f"""
 i=0
 while [ "$i" -lt "$1" ]; do
-    printf '%s' "$0" | {_LOGIN} > /dev/null 2>&1 &
+    for wait in 1 1 1 1 1 0; do
+        printf '%s' "$0" | {_LOGIN} > /dev/null 2>&1
+        [ "$?" = 2 ] || break
+        sleep "$wait"
+    done &
     i=$((i + 1))
 done
 wait
@@ -178,7 +183,7 @@ _STAY = "SELECT 1 \\watch 5\n"
 class HeldConnections(_SessionsFault):
     """A stranger keeps ``count`` transactions open and idle; None: until no slot is left.
 
-    With None, what the server lets go later is anyone's again. Proven by: so many sessions are
+    With None, what the server lets go after the first seconds is anyone's again. Proven by: so many sessions are
     idle in a transaction; with None, a connect from beside ``seen_from`` is told that there are
     too many clients already.
     """

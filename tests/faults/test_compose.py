@@ -38,11 +38,11 @@ class World:
     met: dict[str, int] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     slow: dict[str, threading.Event] = field(default_factory=dict)
-    crash: bool = False
+    crashes: set[str] = field(default_factory=set)
 
     def do(self, what: str, name: str) -> None:
         self.done.append((what, name, time.monotonic()))
-        if self.crash:
+        if f"{what} {name}" in self.crashes:
             raise RuntimeError("a bug in a library")
         if f"{what} {name}" in self.failing:
             raise FaultError(f"can't {what} {name}")
@@ -541,11 +541,11 @@ def test_a_step_that_can_not_be_injected_is_no_fault_that_bites(world: World) ->
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_driver_that_died_of_a_bug_is_not_taken_for_one_that_drives(world: World) -> None:
     fault = Sequence([(A, 0.05), (B, 30)])
+    world.crashes.add("heal a")
     fault.inject(as_stack(world))
-    world.crash = True
     soon(lambda: driven(as_stack(world)) == [], "the driver to die")
     assert "has died" in fault.is_effective(as_stack(world)).seen
-    world.crash = False
+    world.crashes.clear()
     fault.heal(as_stack(world))
 
 

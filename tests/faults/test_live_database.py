@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,22 @@ def test_when_no_slot_is_left_nobody_gets_in_and_healing_needs_none(stack: Stack
     finally:
         fault.heal(stack)
     assert sql(stack, "SELECT 1") == (0, "1")
+
+
+def test_a_slot_that_somebody_was_just_leaving_is_taken_too(stack: Stack) -> None:
+    leaves = ["psql", "-XAtq", "-U", "hub", "-d", "hub", "-c", "SELECT pg_sleep(2.5)"]
+    for _ in range(3):
+        stack.container("postgres").exec_run(leaves, detach=True)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(2.5)'"
+    eventually(lambda: sql(stack, others) == (0, "3"), timeout_s=10, what="three others")
+    fault = HeldConnections()
+    fault.inject(stack)
+    try:
+        seen_effective(fault, stack)
+        time.sleep(3)  # longer than they stay
+        seen_effective(fault, stack)
+    finally:
+        fault.heal(stack)
 
 
 def test_a_locked_table_is_neither_read_nor_written_and_others_are(stack: Stack) -> None:
