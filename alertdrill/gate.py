@@ -22,6 +22,7 @@ from alertdrill.report.folder import RunFolder
 from alertdrill.report.terminal import drill_lines, summary_lines
 from alertdrill.shield import signals_forwarded
 from alertdrill.stack.progress import Progress, Task
+from alertdrill.tables import drills_of
 from alertdrill.timeline import read_progress
 from alertdrill.wait import eventually
 
@@ -105,6 +106,7 @@ def run_gate(
     """Run the drills with ``arguments`` for pytest: the exit code (0, 1, 2 or 3).
 
     Prints a line per drill as it ends. Interrupted, it lets pytest heal and clean up first.
+    Raises UsageError when no drill ran because a table can't be imported.
     """
     folder.ensure()
     command = [
@@ -126,6 +128,8 @@ def run_gate(
         )
         with signals_forwarded(process.pid):
             shown = _follow(process, folder, progress)
+    if not folder.verdict.exists():
+        drills_of(config)  # a table that can't be imported is said in a sentence
     return _conclude(process.returncode, folder, shown, progress)
 
 

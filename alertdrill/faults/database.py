@@ -183,9 +183,9 @@ _STAY = "SELECT 1 \\watch 5\n"
 class HeldConnections(_SessionsFault):
     """A stranger keeps ``count`` transactions open and idle; None: until no slot is left.
 
-    With None, what the server lets go after the first seconds is anyone's again. Proven by: so many sessions are
-    idle in a transaction; with None, a connect from beside ``seen_from`` is told that there are
-    too many clients already.
+    With None, what the server lets go after the first seconds is anyone's again. Proven by: so
+    many sessions are idle in a transaction; with None, a connect from beside ``seen_from`` is told
+    that there are too many clients already.
     """
 
     count: int | None = None

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -17,7 +18,7 @@ import docker
 from docker.errors import APIError, DockerException
 from docker.types.daemon import CancellableStream
 from requests import Response
-from requests.exceptions import RequestException
+from requests.exceptions import ReadTimeout, RequestException
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable, StackError
 from alertdrill.stack import debian
@@ -25,7 +26,11 @@ from alertdrill.stack.progress import Progress, Task
 from alertdrill.wait import eventually
 
 CONNECT_TIMEOUT_S = 30
+# The engine lists its networks in milliseconds, or never again.
+NETWORKS_TIMEOUT_S = 20
 START_TIMEOUT_S = 60.0
+# An engine that is locked up needs some 18 s for what it does when it is asked to end.
+ENDED_WITHIN_S = 30.0
 LOG_LINES_SHOWN = 10
 SOCKET = Path("/var/run/docker.sock")
 PID_FILES = {
@@ -37,6 +42,8 @@ SYSTEM_CONTAINERD = Path("/run/containerd/containerd.sock")
 # engine listens only after it has made the bridge, so the address exists by then; where the
 # bridge has another one, the engine exits and loopback is tried, then none.
 METRICS_ADDRESSES = ("172.17.0.1:9323", "127.0.0.1:9323", None)
+# In the environment of an engine that was started here.
+STARTED_HERE = "ALERTDRILL_ENGINE"
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -102,20 +109,72 @@ def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:
     """The engine that answers; where there is none, install and start one.
 
     Installs and starts only as root on Debian or Ubuntu and only when DOCKER_HOST is unset. The
-    engine outlives this process; its log is ``cache_dir``/dockerd.log. Raises EngineUnavailable.
+    engine outlives this process; its log is ``cache_dir``/dockerd.log. One that is locked up is
+    replaced if it was started so. Raises EngineUnavailable.
     """
+    locked_up: int | None = None
     try:
-        return connect()
+        client = connect()
     except EngineUnavailable:
         if not can_start():
             raise
+    else:
+        if not _is_locked_up(client):
+            return client
+        locked_up = _started_here()
+        if locked_up is None:
+            raise EngineUnavailable(
+                f"the Docker engine at {address()} is locked up: it answers, but not for its "
+                f"networks (waited {NETWORKS_TIMEOUT_S} s); restart it"
+            )
     with progress.task("docker engine") as task:
+        if locked_up is not None:
+            task.update("the one that runs is locked up, and is started anew")
+            _end(locked_up)
         if _dockerd() is None:
             _install(task)
         client = _start(task, cache_dir / "dockerd.log")
         version = client.version()["Version"]
         task.finish(f"{version} answers at {address()}")
     return client
+
+
+def _is_locked_up(client: docker.DockerClient) -> bool:
+    """Whether it never answers for its networks: docs/decisions/0010-one-leaves-at-a-time.md."""
+    patient, client.api.timeout = client.api.timeout, NETWORKS_TIMEOUT_S
+    try:
+        client.api.networks()
+    except ReadTimeout:
+        return True
+    except (DockerException, RequestException):
+        return False  # whatever it is, whoever needs the engine will say so
+    finally:
+        client.api.timeout = patient
+    return False
+
+
+def _started_here() -> int | None:
+    """The process id of the local engine, if ``ensure_engine`` has started it."""
+    pid_file, name = next(iter(PID_FILES.items()))
+    if not can_start() or _process_name(pid_file) != name:
+        return None
+    pid = int(pid_file.read_text(encoding="ascii").strip())
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return pid if f"{STARTED_HERE}=1".encode() in environment else None
+
+
+def _end(pid: int) -> None:
+    """End the engine, by force if it doesn't end by itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, DeadlineExceeded):
+            os.kill(pid, number)
+            eventually(
+                lambda: not Path(f"/proc/{pid}/exe").exists(),  # which a zombie has no more
+                timeout_s=ENDED_WITHIN_S,
+                what="dockerd to end",
+            )
+            break
+    next(iter(PID_FILES)).unlink(missing_ok=True)  # one that was killed leaves it
 
 
 def can_start() -> bool:
@@ -189,6 +248,7 @@ def _start(task: Task, log: Path) -> docker.DockerClient:
                 stderr=output,
                 start_new_session=True,
                 cwd="/",
+                env=os.environ | {STARTED_HERE: "1"},
             )
         try:
             return _await_engine(process, log)

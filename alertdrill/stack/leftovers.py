@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import docker
 from docker.errors import APIError
 from docker.models.containers import Container
@@ -28,9 +26,10 @@ def sweep(client: docker.DockerClient, run_id: str) -> int:
     """
     label: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={run_id}"}
     containers = client.containers.list(all=True, filters=label, ignore_removed=True)
-    if containers:
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="remove") as pool:
-            list(pool.map(_remove, containers))
+    # One after the other: engines before 23 may lock up for good when two containers leave a
+    # network at once (docs/decisions/0010-one-leaves-at-a-time.md).
+    for container in containers:
+        _remove(container)
     others: list[Network | Volume] = [
         *client.networks.list(filters=label),
         *client.volumes.list(filters=label),

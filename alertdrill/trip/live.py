@@ -16,10 +16,10 @@ from alertdrill.faults.contract import Exposure, Fault
 from alertdrill.faults.world import leftovers
 from alertdrill.load.session import LoadSession
 from alertdrill.load.window import LoadHealth
+from alertdrill.premises import late_since
 from alertdrill.rules.deadline import Deadline, scrape_s
 from alertdrill.shield import signals_deferred, undone
 from alertdrill.signals.alerts import AlertState, AlertWatch
-from alertdrill.signals.punctuality import lateness
 from alertdrill.timeline import unix_of
 from alertdrill.trip.axis import DURATION, Axis, duration_axis
 from alertdrill.trip.result import Pair
@@ -100,7 +100,7 @@ class _Prober:
             self._await_calm(dose)
             since_unix = time.time()
             reading = self._give(dose)
-            late = self._lateness(since_unix)
+            late = late_since(since_unix, self.bench, broken=self.pair.drill.fault.touches)
             if not late:
                 fired = reading.fired
                 self.bench.timeline.add(LOAD_NAME, "probed", dose=reading.dose, fired=fired)
@@ -276,17 +276,6 @@ class _Prober:
 
     def _is_inactive(self) -> bool:
         return self.watch.states()[self.pair.alert] is AlertState.INACTIVE
-
-    def _lateness(self, since_unix: float) -> list[str]:
-        jobs = self.bench.monitoring.prometheus.jobs
-        return lateness(
-            self.bench.metrics,
-            since_unix,
-            time.time(),
-            intervals={job.name: job.scrape_interval_s for job in jobs},
-            compressed=self._factor > 1,
-            broken=self.pair.drill.fault.breaks,
-        )
 
     @property
     def _whole_since(self) -> float:

@@ -100,6 +100,39 @@ def test_a_table_that_cannot_be_imported(project: Path) -> None:
     assert "No module named 'no_such_module_of_mine'" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('fault=Kill("hub"),', 'fault=Kil("hub"),', "NameError: name 'Kil' is not defined"),
+        ('fault=Kill("hub"),', "fault=1x,", "SyntaxError: invalid decimal literal"),
+        (
+            'fault=Kill("hub"),',
+            'fault=CpuQuota("hub", share=2),',
+            "a CPU quota must be from 0.01 to below 1 core, not 2",
+        ),
+    ],
+    ids=["name", "syntax", "dose"],
+)
+def test_a_table_that_is_no_program(project: Path, old: str, new: str, words: str) -> None:
+    table = project / "chaos/hub.py"
+    line = edit(
+        table, '"the hub is killed",\n        ' + old, '"the hub is killed",\n        ' + new
+    )
+    where = f"chaos/hub.py:{line + 1}: "
+    result = run(project, "faults", "--format", "markdown", environment=NO_ENGINE)
+    assert result.returncode == 2
+    assert one_sentence(result.stderr).startswith(f"UsageError: {where}{words}")
+
+
+@pytest.mark.docker
+def test_a_gate_says_where_its_table_is_no_program(project: Path) -> None:
+    line = edit(project / "chaos/hub.py", "\nDRILLS = [", "\nDRILS = [DRILLS,")
+    result = run(project, "gate")
+    assert result.returncode == 2
+    said = one_sentence(result.stderr).splitlines()[-1]
+    assert said == f"UsageError: chaos/hub.py:{line + 1}: NameError: name 'DRILLS' is not defined"
+
+
 def test_an_expression_that_is_not_promql(project: Path) -> None:
     alerts = project / "monitoring/alerts.yml"
     edit(alerts, "> 0.25\n        for", "> > 0.25\n        for")

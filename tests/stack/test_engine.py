@@ -78,7 +78,7 @@ mount -t tmpfs none /run
 mount -t tmpfs none /var/lib/docker
 ip link set lo up
 mkdir /run/containerd
-exec "$0" -c "$1"
+exec "$0" -c "$@"
 """
 STARTS = """
 import os, signal, socket, subprocess, urllib.request
@@ -105,13 +105,78 @@ print("all of it held")
 """
 
 
+# Like an engine that is locked up: it answers, but never for its networks.
+LOCKED_UP = """
+import ctypes, os, sys, time
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingUnixStreamServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def address_string(self):
+        return "a client"
+    def do_GET(self):
+        if "/networks" in self.path:
+            time.sleep(3600)
+        body = b'{"ApiVersion": "1.41", "Version": "0"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+ctypes.CDLL(None).prctl(15, b"dockerd", 0, 0, 0)
+server = ThreadingUnixStreamServer(sys.argv[1], Handler)
+print("listens", flush=True)
+server.serve_forever()
+"""
+REPLACES = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from alertdrill.stack import engine
+from alertdrill.stack.progress import Progress
+
+engine.NETWORKS_TIMEOUT_S = 2
+argv = [sys.executable, "-c", sys.argv[1], "/run/docker.sock"]
+environment = os.environ | {engine.STARTED_HERE: "1"}
+with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as other:
+    assert other.stdout.readline()
+    Path("/run/docker.pid").write_text(str(other.pid))
+    client = engine.ensure_engine(Progress(), Path("/run/cache"))
+    assert other.wait(5) == -signal.SIGTERM
+pid = int(Path("/run/docker.pid").read_text())
+try:
+    assert client.version()["Version"] != "0"
+    assert len(client.networks.list()) == 3
+finally:
+    os.kill(pid, signal.SIGTERM)
+print("all of it held")
+"""
+
+
+def test_an_engine_of_somebody_that_is_locked_up_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "locked.sock"
+    argv = [sys.executable, "-c", LOCKED_UP, str(path)]
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    monkeypatch.setattr(engine, "NETWORKS_TIMEOUT_S", 0.5)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        with pytest.raises(EngineUnavailable, match=r"is locked up: .*; restart it$"):
+            engine.ensure_engine(Progress(), tmp_path)
+        assert other.poll() is None
+        other.kill()
+
+
 @pytest.mark.docker
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is missing")
-def test_an_engine_is_started_over_the_remains_of_another() -> None:
+@pytest.mark.parametrize("script", [STARTS, REPLACES], ids=["remains", "locked up"])
+def test_an_engine_is_started_over_what_is_left_of_another(script: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "DOCKER_HOST"}
     done = subprocess.run(
-        ["unshare", "--net", "--mount", "bash", "-c", ALONE, sys.executable, STARTS],
+        ["unshare", "--net", "--mount", "bash", "-c", ALONE, sys.executable, script, LOCKED_UP],
         cwd=PROJECT,
         env=environment,
         capture_output=True,
