@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ STEPS: Mapping[str, Callable[[Path], None]] = {"install": install, "rootfs": roo
 
 
 def main(step: str, root: str) -> int:
+    faulthandler.register(signal.SIGUSR1)
     # A test run in the background has it ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return _guarded(lambda **_: STEPS[step](Path(root)))

@@ -97,7 +97,13 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
     """Signal it and wait for its end: what it said."""
     begun = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)  # it says where its threads hang
+        time.sleep(1)
+        process.kill()
+        raise AssertionError(process.communicate(timeout=10)[1]) from None
     assert time.monotonic() - begun < ENDS_WITHIN_S
     assert process.returncode == EXIT_INTERRUPTED, said
     assert said.endswith("interrupted\n")
