@@ -22,6 +22,7 @@ from requests.exceptions import ReadTimeout, RequestException
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, EngineUnavailable, StackError
 from alertdrill.stack import debian
+from alertdrill.stack.leftovers import remove_dead_runs
 from alertdrill.stack.progress import Progress, Task
 from alertdrill.wait import eventually
 
@@ -110,7 +111,8 @@ def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:
 
     Installs and starts only as root on Debian or Ubuntu and only when DOCKER_HOST is unset. The
     engine outlives this process; its log is ``cache_dir``/dockerd.log. One that is locked up is
-    replaced if it was started so. Raises EngineUnavailable.
+    started anew if it was started so, and what its runs left is removed. Raises
+    EngineUnavailable.
     """
     locked_up: int | None = None
     try:
@@ -134,6 +136,8 @@ def ensure_engine(progress: Progress, cache_dir: Path) -> docker.DockerClient:
         if _dockerd() is None:
             _install(task)
         client = _start(task, cache_dir / "dockerd.log")
+        if locked_up is not None:
+            remove_dead_runs(client)
         version = client.version()["Version"]
         task.finish(f"{version} answers at {address()}")
     return client

@@ -49,6 +49,26 @@ def remove_run(client: docker.DockerClient, run_id: str) -> None:
     )
 
 
+def remove_dead_runs(client: docker.DockerClient) -> None:
+    """What runs left behind whose engine has died: none of their containers runs any more.
+
+    Raises DeadlineExceeded after a minute for one of them.
+    """
+    things: list[Container | Network | Volume] = [
+        *client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True),
+        *client.networks.list(filters={"label": RUN_LABEL}),
+        *client.volumes.list(filters={"label": RUN_LABEL}),
+    ]
+    for run_id in sorted({_labels(thing)[RUN_LABEL] for thing in things}):
+        remove_run(client, run_id)
+
+
+def _labels(thing: Container | Network | Volume) -> dict[str, str]:
+    if isinstance(thing, Container):
+        return dict(thing.labels)
+    return dict(thing.attrs["Labels"])
+
+
 def _remove(thing: Container | Network | Volume) -> None:
     try:
         if isinstance(thing, Container):

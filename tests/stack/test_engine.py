@@ -133,6 +133,7 @@ REPLACES = """
 import os, signal, subprocess, sys
 from pathlib import Path
 from alertdrill.stack import engine
+from alertdrill.stack.leftovers import RUN_LABEL
 from alertdrill.stack.progress import Progress
 
 engine.NETWORKS_TIMEOUT_S = 2
@@ -143,12 +144,19 @@ with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as other:
     Path("/run/docker.pid").write_text(str(other.pid))
     client = engine.ensure_engine(Progress(), Path("/run/cache"))
     assert other.wait(5) == -signal.SIGTERM
-pid = int(Path("/run/docker.pid").read_text())
+first = int(Path("/run/docker.pid").read_text())
 try:
     assert client.version()["Version"] != "0"
     assert len(client.networks.list()) == 3
+    client.networks.create("of-a-run", labels={RUN_LABEL: "it"})
+    client.volumes.create("of-a-run", labels={RUN_LABEL: "it"})
+    engine._is_locked_up = lambda _: True
+    client = engine.ensure_engine(Progress(), Path("/run/cache"))
+    assert (len(client.networks.list()), client.volumes.list()) == (3, [])
 finally:
-    os.kill(pid, signal.SIGTERM)
+    last = int(Path("/run/docker.pid").read_text())
+    os.kill(last, signal.SIGTERM)
+assert last != first
 print("all of it held")
 """
 
