@@ -104,7 +104,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "EFFECTIVE_S", 0.1)
     monkeypatch.setattr(live, "HEALED_S", 0.3)
     monkeypatch.setattr(live, "AlertWatch", lambda world, _: world)
-    monkeypatch.setattr(live, "lateness", lambda world, *_, **__: world.late)
+    monkeypatch.setattr(live, "late_since", lambda _, bench, **__: bench.metrics.late)
 
 
 def bench_of(world: World, **more: Any) -> Any:
