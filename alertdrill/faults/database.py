@@ -43,12 +43,21 @@ while [ "$i" -lt "$1" ]; do
 done
 wait
 """
-# By what the clients were started with: when every slot is taken, the server can't be asked.
+# By what the clients were started with: when every slot is taken, the server can't be asked. Until
+# there is none: while one look passes, somebody who tries again may start another.
 _END_CLIENTS = """
-for p in /proc/[0-9]*; do
-    if grep -qs "PGAPPNAME=$0" "$p/environ"; then kill "${p#/proc/}" 2> /dev/null; fi
+for look in 1 2 3 4 5 6 7 8 9 10; do
+    found=
+    for p in /proc/[0-9]*; do
+        if grep -qs "PGAPPNAME=$0" "$p/environ"; then
+            found=yes
+            kill "${p#/proc/}" 2> /dev/null
+        fi
+    done
+    [ -n "$found" ] || exit 0
 done
-true
+echo "there are always more of them"
+exit 1
 """
 
 # PostgreSQL says that it has no slot left before it asks for a password.
@@ -169,7 +178,8 @@ class _SessionsFault(Fault):
             stack,
             self.service,
             f"SELECT count({action}) FROM pg_stat_activity "
-            f"WHERE application_name = '{self.application_name}' AND state LIKE '{state}'",
+            f"WHERE application_name = '{self.application_name}' "
+            f"AND coalesce(state, '') LIKE '{state}'",  # none yet: it is just coming in
         )
         return int(row)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ from alertdrill.faults.network import Latency
 from alertdrill.wait import eventually
 
 ROOT = Path(__file__).parents[2]
-# How long a step may wait for its turn on a machine that has other work.
+# How long a step may wait for its turn on a machine that has other work: seldom longer, so one
+# of several tries is on time.
 LATE_S = 0.4
+EARLY_S = 0.05
+TRIES = 3
 
 
 @dataclass
@@ -74,6 +77,7 @@ class Break(Fault):
 
     def inject(self, stack: Any) -> None:
         if self.what in stack.slow:
+            stack.done.append(("wait", self.what, time.monotonic()))
             stack.slow[self.what].wait(5)
         stack.do("inject", self.what)
         stack.broken[self.what] = self.dose
@@ -285,20 +289,32 @@ def shape(world: World) -> list[tuple[str, float]]:
     return [(f"{what} {name}", at - begun) for what, name, at in world.done if at >= begun]
 
 
+def on_time(seen: list[tuple[str, float]], due: Iterable[float]) -> bool:
+    """Whether each came when it was due; a schedule begins a moment before its first injection."""
+    return all(
+        expected - EARLY_S <= at < expected + LATE_S
+        for (_, at), expected in zip(seen, due, strict=True)
+    )
+
+
 def test_a_sequence_keeps_its_times_and_one_step_at_a_time(world: World) -> None:
     fault = Sequence([(A, 0.2), (None, 0.1), (B, 0.15), (C, None)])
-    fault.inject(as_stack(world))
-    assert bites(fault, world)
-    soon(lambda: "c" in world.broken, "the last step")
-    seen = shape(world)
-    assert [what for what, _ in seen] == ["inject a", "heal a", "inject b", "heal b", "inject c"]
-    for (_, at), due in zip(seen, (0.0, 0.2, 0.3, 0.45, 0.45), strict=True):
-        assert due <= at < due + LATE_S
-    assert bites(fault, world)
-    assert not fault.is_healed(as_stack(world)).holds
-    fault.heal(as_stack(world))
-    assert world.broken == {}
-    assert fault.is_healed(as_stack(world)).holds
+
+    def is_on_time() -> bool:
+        world.done.clear()
+        fault.inject(as_stack(world))
+        soon(lambda: "c" in world.broken, "the last step")
+        soon(lambda: bites(fault, world), "the last step to be the present one")
+        assert not fault.is_healed(as_stack(world)).holds
+        seen = shape(world)
+        fault.heal(as_stack(world))
+        assert world.broken == {}
+        assert fault.is_healed(as_stack(world)).holds
+        steps = ["inject a", "heal a", "inject b", "heal b", "inject c"]
+        assert [what for what, _ in seen] == steps
+        return on_time(seen, (0.0, 0.2, 0.3, 0.45, 0.45))
+
+    assert any(is_on_time() for _ in range(TRIES))
 
 
 def test_what_is_over_no_longer_bites_and_is_whole(world: World) -> None:
@@ -312,14 +328,17 @@ def test_what_is_over_no_longer_bites_and_is_whole(world: World) -> None:
 
 def test_flapping_comes_and_goes_on_an_absolute_schedule(world: World) -> None:
     fault = Flapping(A, on_s=0.1, off_s=0.05, cycles=4)
-    fault.inject(as_stack(world))
-    soon(lambda: not bites(fault, world), "the end")
-    seen = shape(world)
-    assert [what for what, _ in seen] == ["inject a", "heal a"] * 4
-    for n, (_, at) in enumerate(seen):
-        due = 0.15 * (n // 2) + (0.1 if n % 2 else 0)
-        assert due <= at < due + LATE_S
-    fault.heal(as_stack(world))
+
+    def is_on_time() -> bool:
+        world.done.clear()
+        fault.inject(as_stack(world))
+        soon(lambda: not bites(fault, world), "the end")
+        seen = shape(world)
+        fault.heal(as_stack(world))
+        assert [what for what, _ in seen] == ["inject a", "heal a"] * 4
+        return on_time(seen, (0.15 * (n // 2) + (0.1 if n % 2 else 0) for n in range(8)))
+
+    assert any(is_on_time() for _ in range(TRIES))
 
 
 def test_late_changes_do_not_add_up(world: World) -> None:
@@ -330,12 +349,18 @@ def test_late_changes_do_not_add_up(world: World) -> None:
             super().inject(stack)
 
     fault = Flapping(Tardy("a"), on_s=0.12, off_s=0.12, cycles=6)
-    begun = time.monotonic()
-    fault.inject(as_stack(world))
-    soon(lambda: world.order().count("inject a") == 6, "the last cycle")
+
+    def took_s() -> float:
+        world.done.clear()
+        begun = time.monotonic()
+        fault.inject(as_stack(world))
+        soon(lambda: world.order().count("inject a") == 6, "the last cycle")
+        ended = time.monotonic()
+        fault.heal(as_stack(world))
+        return ended - begun
+
     # Added up, they would be 0.6 s late.
-    assert time.monotonic() - begun < 5 * 0.24 + 0.1 + LATE_S
-    fault.heal(as_stack(world))
+    assert any(took_s() < 5 * 0.24 + 0.1 + LATE_S for _ in range(TRIES))
 
 
 def test_a_turn_that_ends_while_it_is_looked_at_is_not_judged(world: World) -> None:
@@ -375,17 +400,19 @@ def test_a_turn_that_someone_else_has_ended_is_noticed(world: World) -> None:
 
 
 def test_a_ramp_goes_through_its_doses_and_stays_at_the_last(world: World) -> None:
-    fault = Ramp(A, "dose", (1, 5, 9), step_s=0.05)
+    given: list[int] = []
+
+    @dataclass(frozen=True)
+    class Noted(Break):
+        def inject(self, stack: Any) -> None:
+            super().inject(stack)
+            given.append(self.dose)
+
+    fault = Ramp(Noted("a"), "dose", (1, 5, 9), step_s=0.05)
     fault.inject(as_stack(world))
-    doses: list[int] = []
-
-    def at_the_last() -> bool:
-        doses.extend(world.broken.values())
-        return world.broken.get("a") == 9
-
-    soon(at_the_last, "the last dose")
-    assert list(dict.fromkeys(doses)) == [1, 5, 9]
-    assert bites(fault, world)
+    soon(lambda: world.broken.get("a") == 9, "the last dose")
+    soon(lambda: bites(fault, world), "the last step")
+    assert given == [1, 5, 9]
     assert fault.name == "ramp(break(a))"
     fault.heal(as_stack(world))
     assert world.broken == {}
@@ -397,7 +424,7 @@ def test_healing_ends_it_at_once_and_nothing_comes_after(world: World) -> None:
     soon(lambda: len(world.done) > 6, "some cycles")
     begun = time.monotonic()
     fault.heal(as_stack(world))
-    assert time.monotonic() - begun < LATE_S
+    assert time.monotonic() - begun < 5, "the cycles would take a minute"
     done = len(world.done)
     soon(
         lambda: not any(thread.name == f"drives {fault.name}" for thread in threading.enumerate()),
@@ -408,23 +435,23 @@ def test_healing_ends_it_at_once_and_nothing_comes_after(world: World) -> None:
 
 
 def test_healing_does_not_wait_for_traffic_to_be_counted(world: World) -> None:
-    counting = threading.Event()
+    counting, counted = threading.Event(), threading.Event()
 
     @dataclass(frozen=True)
     class Counting(Break):
         def exposure(self, stack: Any) -> Exposure | None:
             if stack.broken:
                 counting.set()
-                threading.Event().wait(1)
+                counted.wait(10)
             return super().exposure(stack)
 
     fault = Sequence([(Counting("a"), 30), (B, None)])
     fault.inject(as_stack(world))
-    counting.wait(5)
-    begun = time.monotonic()
+    assert counting.wait(5)
     fault.heal(as_stack(world))
-    assert time.monotonic() - begun < LATE_S
+    assert not counted.is_set()
     assert world.broken == {}
+    counted.set()
 
 
 def test_what_is_healed_amid_a_change_is_not_followed_by_the_next(world: World) -> None:
@@ -454,7 +481,7 @@ def test_healing_waits_for_an_injection_that_is_under_way(world: World) -> None:
     world.slow = {"b": threading.Event()}
     fault = Sequence([(A, 0.02), (B, None)])
     fault.inject(as_stack(world))
-    soon(lambda: "heal a" in world.order(), "the change to b")
+    soon(lambda: "wait b" in world.order(), "the change to b")
     healer = threading.Thread(target=fault.heal, args=(as_stack(world),))
     healer.start()
     healer.join(0.1)
@@ -472,10 +499,11 @@ def test_an_injection_that_never_ends_is_told(
     world.slow = {"b": threading.Event()}
     fault = Sequence([(A, 0.02), (B, None)])
     fault.inject(as_stack(world))
-    soon(lambda: "heal a" in world.order(), "the change to b")
+    soon(lambda: "wait b" in world.order(), "the change to b")
     with pytest.raises(FaultError, match="a part is still being injected"):
         fault.heal(as_stack(world))
     assert not fault.is_healed(as_stack(world)).holds
+    monkeypatch.undo()
     world.slow["b"].set()
     soon(lambda: "inject b" in world.order(), "the injection to end")
     fault.heal(as_stack(world))
@@ -517,8 +545,9 @@ def test_injected_again_it_starts_from_the_beginning(world: World) -> None:
     fault = Sequence([(A, 0.02), (B, None)])
     fault.inject(as_stack(world))
     soon(lambda: "b" in world.broken, "the second step")
+    world.done.clear()
     fault.inject(as_stack(world))
-    assert set(world.broken) == {"a"}
+    assert world.order()[:3] == ["heal b", "heal a", "inject a"]
     assert len(driven(as_stack(world))) == 1
     fault.heal(as_stack(world))
 
@@ -550,7 +579,7 @@ def test_a_driver_that_died_of_a_bug_is_not_taken_for_one_that_drives(world: Wor
 
 
 def test_each_step_must_meet_traffic_of_its_own(world: World) -> None:
-    fault = Sequence([(A, 0.3), (B, None)])
+    fault = Sequence([(A, 2.0), (B, None)])
     world.met = {"a": 50, "b": 50}
     before = count(fault, world)
     fault.inject(as_stack(world))

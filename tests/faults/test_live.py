@@ -279,8 +279,9 @@ def test_jitter_spreads_latency_around_what_was_asked_for(stack: Stack) -> None:
     finally:
         fault.heal(stack)
     added_ms = [1000 * (through.took_s - direct.took_s) for direct, through in rounds]
-    assert 90 <= statistics.median(added_ms) <= 110
-    assert min(added_ms) >= 75
+    # The median of 60 draws from 80 to 120 ms strays by 2.6 ms (one standard deviation).
+    assert 85 <= statistics.median(added_ms) <= 115
+    assert min(through.took_s for _, through in rounds) >= 0.079
     # A quarter of all draws is below the one, a quarter above the other.
     assert min(added_ms) < 90
     assert max(added_ms) > 110
@@ -293,14 +294,14 @@ def test_only_the_latency_that_was_asked_for_is_proven(stack: Stack) -> None:
     much = Latency("postgres", 400, client=CLIENT)
     much.inject(stack)
     try:
-        assert much.is_effective(stack).holds
+        seen_effective(much, stack)
         assert not little.is_effective(stack).holds
         little.inject(stack)
-        eventually(lambda: little.is_effective(stack).holds, timeout_s=5, what="20 ms to be seen")
-        assert not much.is_effective(stack).holds
+        seen_effective(little, stack)
+        seen_harmless(much, stack)
     finally:
         little.heal(stack)
-    assert not little.is_effective(stack).holds
+    seen_harmless(little, stack)
 
 
 def test_refused_connections_of_the_client_are_counted_and_no_others(stack: Stack) -> None:

@@ -45,9 +45,8 @@ WITHIN_S = 0.050
 # Each fault below makes a request slower than that, or spoils it.
 SLOW_S = 0.35
 EVERY_S = 0.020
-# A busy machine answers late as if it were slowed: one round without that is proof.
 # A busy machine spoils a round; a fault that heals late, all of them.
-ROUNDS, CLEAN_ROUNDS = 5, 3
+ROUNDS, CLEAN_ROUNDS = 9, 3
 SIZE = 50_000
 
 # Two kinds of request: an echo of Redis that is read to the end of the connection, and a GET of
@@ -184,7 +183,8 @@ def touched_after_heal(
         fault.heal(stack)
     assert any(a.wrong is not None for a in asked if a.begun < called)
     after = [a for a in asked if a.begun >= called + WITHIN_S]
-    assert len(after) >= 30
+    if len(after) < 30:
+        return [(0, f"only {len(after)} requests were made after it")]
     return [(round(1000 * (a.begun - called)), a.wrong) for a in after if a.wrong is not None]
 
 
@@ -209,7 +209,7 @@ class HealsLate(HttpStatus):
     def heal(self, stack: Target) -> None:
         called = time.monotonic()
         eventually(
-            lambda: time.monotonic() - called > 4 * WITHIN_S, timeout_s=5, what="the time to pass"
+            lambda: time.monotonic() - called > 10 * WITHIN_S, timeout_s=5, what="the time to pass"
         )
         super().heal(stack)
 

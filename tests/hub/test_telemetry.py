@@ -256,7 +256,7 @@ def test_health_waits_a_second_and_no_longer_and_piles_up_no_threads() -> None:
     started = time.monotonic()
     first, healthy = health.report()
     second, _ = health.report()
-    assert time.monotonic() - started < 2.4
+    assert time.monotonic() - started < 3.5, "one after the other they would take four seconds"
     assert not healthy
     assert first["checks"] == second["checks"] == {"hangs": False, "hangs_too": False, "fine": True}
     assert len(calls) == 2

@@ -5,12 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from alertdrill.load.session import LoadSession
+from alertdrill.wait import eventually
+
+TRIES = 5
 
 
 @dataclass
@@ -102,6 +108,25 @@ class Answer(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the tests look at ``seen``."""
+
+
+def kept_plan(running: LoadSession, requests: int, **rates: float) -> tuple[float, float]:
+    """A stretch of about so many ``requests`` in which each class of users kept its rate within
+    10 %: begin and end. Being kept from the processor spoils one stretch, a wrong rate all."""
+    seen: list[dict[str, float]] = []
+    for _ in range(TRIES):
+        since = time.monotonic()
+        eventually(
+            lambda since=since: running.since(since).requests >= requests,  # type: ignore[misc]
+            timeout_s=20,
+            what=f"{requests} requests",
+        )
+        until = time.monotonic()
+        by_user = running.since(since, until).by_user
+        seen.append({user: by_user[user].requests / (until - since) for user in rates})
+        if seen[-1] == pytest.approx(rates, rel=0.1):
+            return since, until
+    raise AssertionError(f"{rates} a second were not kept: {seen}")
 
 
 @pytest.fixture

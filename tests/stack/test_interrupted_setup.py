@@ -163,10 +163,10 @@ def test_a_command_that_takes_too_long_is_ended(
     plant_slow_commands(root, "")
     monkeypatch.setenv("PATH", f"{root / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("PIDS", str(root / "pids"))
-    monkeypatch.setattr(debian, "INSTALL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(debian, "INSTALL_TIMEOUT_S", 2.0)
     with (
         Progress().task("packages") as task,
-        pytest.raises(AlertdrillError, match=r"`apt-get update -q` was ended: waited 0\.\d s"),
+        pytest.raises(AlertdrillError, match=r"`apt-get update -q` was ended: waited \d+\.\d s"),
     ):
         debian.install(["one"], task)
     assert not [pid for pid in map(int, (root / "pids").read_text().split()) if runs(pid)]
@@ -206,7 +206,9 @@ def test_an_interrupted_build_leaves_no_image_and_no_container(
     (tmp_path / "images/base/Dockerfile").unlink()
     (tmp_path / "images/base").rename(tmp_path / "images" / name)
     dockerfile = tmp_path / "images" / name / "Dockerfile"
-    dockerfile.write_text(f"FROM {base}\nRUN echo begun {name} && sleep 300\n")
+    # Again and again: the engine may lose the begin of what a step says.
+    says = f"while :; do echo begun {name}; sleep 0.2; done"
+    dockerfile.write_text(f"FROM {base}\nRUN {says}\n")
     log = tmp_path / ".cache/logs" / f"image-{name}.log"
     process = start("build")
     eventually(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 
 import pytest
 
 from alertdrill.stack import progress as module
 from alertdrill.stack.progress import Progress
+from alertdrill.wait import eventually
 
 
 def test_a_step_prints_its_first_word_and_its_result_with_seconds() -> None:
@@ -80,7 +82,8 @@ def test_the_last_update_of_a_flood_is_told_when_it_lasts(monkeypatch: pytest.Mo
     with Progress(stream).task("image x") as task:
         task.update("short")
         task.update("long")
-        threading.Event().wait(0.3)
+        eventually(lambda: "long" in stream.getvalue(), timeout_s=5, what="the last update")
+        threading.Event().wait(0.2)
         said = stream.getvalue()
     assert said.count("long") == 1
 
@@ -90,10 +93,13 @@ def test_a_silent_step_reminds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMINDER_S", 0.1)
     stream = io.StringIO()
     with Progress(stream).task("image x") as task:
+        begun = time.monotonic()
         task.update("long")
-        threading.Event().wait(0.5)
+        eventually(lambda: stream.getvalue().count("long") >= 2, timeout_s=5, what="a reminder")
+        threading.Event().wait(0.3)
         said = stream.getvalue()
-    assert 2 <= said.count("long") <= 6
+        took_s = time.monotonic() - begun
+    assert said.count("long") <= 2 + took_s / 0.1
 
 
 def test_a_failed_step_says_so() -> None:
