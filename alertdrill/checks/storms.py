@@ -85,16 +85,39 @@ def repeated(
 
 
 def too_many(received: Sequence[Notification], at_most: int) -> Iterator[Finding]:
-    for told in _by_series(received).values():
+    """Calls that tell the end of what fired before this drill don't count: Prometheus repeats
+    an end for 15 minutes, and Alertmanager then tells the whole group once more."""
+    of_before = _calls_of_before(received)
+    for told in _by_series([n for n in received if _call(n) not in of_before]).values():
         if len(told) > at_most:
             yield _storm(told[-1], f"was told {len(told)} times (at most {at_most} in this drill)")
+
+
+def _calls_of_before(received: Sequence[Notification]) -> set[tuple[str, str, float]]:
+    """The calls that tell the end of a series of which nobody was told that it fires."""
+    begun: set[Series] = set()
+    found = set()
+    for n in received:
+        if n.status == "firing":
+            begun.add(_series(n))
+        elif _series(n) not in begun:
+            found.add(_call(n))
+    return found
+
+
+def _call(n: Notification) -> tuple[str, str, float]:
+    return n.receiver, n.group, n.at
+
+
+def _series(n: Notification) -> Series:
+    return n.receiver, tuple(sorted(n.labels.items()))
 
 
 def _by_series(received: Sequence[Notification]) -> Mapping[Series, list[Notification]]:
     series: defaultdict[Series, list[Notification]] = defaultdict(list)
     for n in received:
         if n.status == "firing":
-            series[n.receiver, tuple(sorted(n.labels.items()))].append(n)
+            series[_series(n)].append(n)
     return series
 
 

@@ -79,6 +79,19 @@ def test_a_group_that_grew_is_news(alertmanager: AlertmanagerConfig) -> None:
     assert list(repeated(received, alertmanager)) == []
 
 
+def test_the_end_of_what_fired_before_the_drill_is_not_its_doing() -> None:
+    first = told((0.0, "firing"), upstream="github")
+    again = told((1.0, "firing"), upstream="github")
+    ended = told((1.0, "resolved"), upstream="ai-studio")
+    assert list(too_many([*first, *ended, *again], 1)) == []
+    assert list(too_many([*first, *again, *ended], 1)) == []
+    begun = told((0.0, "firing"), upstream="ai-studio")
+    [finding] = too_many([*first, *begun, *again, *ended], 1)
+    assert "told 2 times" in finding.message, "what fires in the drill counts, and its end too"
+    [finding] = too_many([*first, *ended, *again, *told((2.0, "firing"), upstream="github")], 1)
+    assert "told 2 times" in finding.message, "only the call that tells that end is left out"
+
+
 def test_a_drill_may_ask_for_less_than_the_route_allows() -> None:
     [finding] = too_many(FLAPS, 1)
     assert finding.reason is Reason.NOTIFICATION_STORM
