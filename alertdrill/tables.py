@@ -7,8 +7,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import pytest
-
 from alertdrill.config import Config
 from alertdrill.drill import Drill
 from alertdrill.errors import AlertdrillError, UsageError
@@ -20,6 +18,8 @@ def drills_of(config: Config) -> list[Drill]:
     A module that skips itself has none. Raises UsageError when such a file can't be imported; it
     says where in the project.
     """
+    import pytest  # here, since no other command need load it
+
     if str(config.root) not in sys.path:
         sys.path.insert(0, str(config.root))
     found: list[Drill] = []

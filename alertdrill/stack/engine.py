@@ -34,8 +34,9 @@ START_TIMEOUT_S = 60.0
 ENDED_WITHIN_S = 30.0
 LOG_LINES_SHOWN = 10
 SOCKET = Path("/var/run/docker.sock")
+PID_FILE = Path("/var/run/docker.pid")
 PID_FILES = {
-    Path("/var/run/docker.pid"): "dockerd",
+    PID_FILE: "dockerd",
     Path("/var/run/docker/containerd/containerd.pid"): "containerd",
 }
 SYSTEM_CONTAINERD = Path("/run/containerd/containerd.sock")
@@ -159,10 +160,9 @@ def _is_locked_up(client: docker.DockerClient) -> bool:
 
 def _started_here() -> int | None:
     """The process id of the local engine, if ``ensure_engine`` has started it."""
-    pid_file, name = next(iter(PID_FILES.items()))
-    if not can_start() or _process_name(pid_file) != name:
+    if not can_start() or not _has_process():
         return None
-    pid = int(pid_file.read_text(encoding="ascii").strip())
+    pid = int(PID_FILE.read_text(encoding="ascii").strip())
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return pid if f"{STARTED_HERE}=1".encode() in environment else None
 
@@ -178,7 +178,7 @@ def _end(pid: int) -> None:
                 what="dockerd to end",
             )
             break
-    next(iter(PID_FILES)).unlink(missing_ok=True)  # one that was killed leaves it
+    PID_FILE.unlink(missing_ok=True)  # one that was killed leaves it
 
 
 def can_start() -> bool:
@@ -235,7 +235,7 @@ def _start(task: Task, log: Path) -> docker.DockerClient:
     assert dockerd is not None
     log.parent.mkdir(parents=True, exist_ok=True)
     for address in METRICS_ADDRESSES:
-        if _is_starting():
+        if _has_process():
             task.update("dockerd is already starting")
             return _await_engine(None, log)
         _drop_stale_files()
@@ -284,9 +284,8 @@ def _await_engine(process: subprocess.Popen[bytes] | None, log: Path) -> docker.
         raise EngineUnavailable(f"{error}; see {log}") from error
 
 
-def _is_starting() -> bool:
-    pid_file, name = next(iter(PID_FILES.items()))
-    return _process_name(pid_file) == name
+def _has_process() -> bool:
+    return _process_name(PID_FILE) == PID_FILES[PID_FILE]
 
 
 def _drop_stale_files() -> None:

@@ -24,19 +24,12 @@ def sweep(client: docker.DockerClient, run_id: str) -> int:
     Raises docker.errors.APIError when the engine refuses for another reason than that the
     thing is already gone or is being removed by somebody else.
     """
-    label: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={run_id}"}
-    containers = client.containers.list(all=True, filters=label, ignore_removed=True)
+    things = _labelled(client, f"{RUN_LABEL}={run_id}")
     # One after the other: engines before 23 may lock up for good when two containers leave a
     # network at once (docs/decisions/0010-one-leaves-at-a-time.md).
-    for container in containers:
-        _remove(container)
-    others: list[Network | Volume] = [
-        *client.networks.list(filters=label),
-        *client.volumes.list(filters=label),
-    ]
-    for thing in others:
+    for thing in things:
         _remove(thing)
-    return len(containers) + len(others)
+    return len(things)
 
 
 def remove_run(client: docker.DockerClient, run_id: str) -> None:
@@ -54,13 +47,19 @@ def remove_dead_runs(client: docker.DockerClient) -> None:
 
     Raises DeadlineExceeded after a minute for one of them.
     """
-    things: list[Container | Network | Volume] = [
-        *client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True),
-        *client.networks.list(filters={"label": RUN_LABEL}),
-        *client.volumes.list(filters={"label": RUN_LABEL}),
-    ]
+    things = _labelled(client, RUN_LABEL)
     for run_id in sorted({_labels(thing)[RUN_LABEL] for thing in things}):
         remove_run(client, run_id)
+
+
+def _labelled(client: docker.DockerClient, label: str) -> list[Container | Network | Volume]:
+    """Containers first: a network or volume goes only after those that use it."""
+    by_label: dict[str, str | list[str] | bool] = {"label": label}
+    return [
+        *client.containers.list(all=True, filters=by_label, ignore_removed=True),
+        *client.networks.list(filters=by_label),
+        *client.volumes.list(filters=by_label),
+    ]
 
 
 def _labels(thing: Container | Network | Volume) -> dict[str, str]:

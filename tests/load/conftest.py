@@ -110,17 +110,19 @@ class Answer(BaseHTTPRequestHandler):
         """Nothing: the tests look at ``seen``."""
 
 
+def wait_for_requests(running: LoadSession, since: float, count: int) -> None:
+    eventually(
+        lambda: running.since(since).requests >= count, timeout_s=20, what=f"{count} requests"
+    )
+
+
 def kept_plan(running: LoadSession, requests: int, **rates: float) -> tuple[float, float]:
     """A stretch of about so many ``requests`` in which each class of users kept its rate within
     10 %: begin and end. Being kept from the processor spoils one stretch, a wrong rate all."""
     seen: list[dict[str, float]] = []
     for _ in range(TRIES):
         since = time.monotonic()
-        eventually(
-            lambda since=since: running.since(since).requests >= requests,  # type: ignore[misc]
-            timeout_s=20,
-            what=f"{requests} requests",
-        )
+        wait_for_requests(running, since, requests)
         until = time.monotonic()
         by_user = running.since(since, until).by_user
         seen.append({user: by_user[user].requests / (until - since) for user in rates})

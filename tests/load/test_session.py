@@ -21,7 +21,7 @@ from alertdrill.load.session import LoadSession
 from alertdrill.load.window import LoadHealth
 from alertdrill.wait import eventually
 
-from .conftest import Server, kept_plan
+from .conftest import Server, kept_plan, wait_for_requests
 
 START_S = 30.0
 
@@ -29,12 +29,6 @@ START_S = 30.0
 def session(server: Server, project: Path, timeout_s: float = 10.0, **rates: float) -> LoadSession:
     load = Load("locustfile.py", rates, timeout_s=timeout_s, hold_s=2.0)
     return LoadSession(load, server.url, project.parent / "out", project)
-
-
-def wait_for_requests(running: LoadSession, since: float, count: int) -> None:
-    eventually(
-        lambda: running.since(since).requests >= count, timeout_s=20, what=f"{count} requests"
-    )
 
 
 def wait_until_invalid(running: LoadSession, since: float) -> LoadHealth:
