@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,8 @@ from alertdrill.errors import (
     UsageError,
 )
 from alertdrill.exposure import exposure, met_since
-from alertdrill.faults.contract import Evidence, Exposure
+from alertdrill.faults.contract import Exposure
+from alertdrill.faults.proof import EFFECTIVE_S, HEALED_S, bites_within, healed_within
 from alertdrill.faults.world import World, survey
 from alertdrill.judge import AlertCase, Role
 from alertdrill.load.session import LoadSession
@@ -35,9 +35,7 @@ from alertdrill.verdict import Finding, Reason
 from alertdrill.wait import eventually
 
 TARGETS_UP_S = 10.0
-EFFECTIVE_S = 10.0
 STILL_S = 3.0
-HEALED_S = 30.0
 TRAFFIC_S = 10.0
 STEADY_S = 10.0
 STEADY_AGAIN_S = 20.0
@@ -292,7 +290,7 @@ class _Experiment:
 
     def _prove(self, reason: Reason) -> None:
         """Looked at from elsewhere, the fault bites."""
-        evidence = self._bites_within(EFFECTIVE_S)
+        evidence = bites_within(self.drill.fault, self.bench.stack, EFFECTIVE_S)
         if not evidence.holds:
             name = self.drill.fault.name
             raise _Ended(
@@ -300,19 +298,6 @@ class _Experiment:
             )
         self.effective = self.effective or time.monotonic()
         self._log("effective", seen=evidence.seen)
-
-    def _bites_within(self, timeout_s: float) -> Evidence:
-        """Looked at until it bites: the last that was seen."""
-        seen = Evidence(False, "nothing")
-
-        def effective() -> bool:
-            nonlocal seen
-            seen = self.drill.fault.is_effective(self.bench.stack)
-            return seen.holds
-
-        with contextlib.suppress(DeadlineExceeded):
-            eventually(effective, timeout_s=timeout_s, what="the fault to bite")
-        return seen
 
     def _observe(self, load: LoadSession, before: Exposure | None) -> None:
         """Until every expectation is met or its deadline has passed."""
@@ -357,7 +342,7 @@ class _Experiment:
             self.findings += case.findings_under_fault(now)
         # A fault that went away by itself proved nothing while it was gone. One look may be
         # spoiled by a busy machine, which answers late without the fault as well.
-        evidence = self._bites_within(STILL_S)
+        evidence = bites_within(self.drill.fault, self.bench.stack, STILL_S)
         if not evidence.holds:
             self.findings.append(
                 Finding(
@@ -367,30 +352,20 @@ class _Experiment:
             )
 
     def _heal(self) -> None:
-        fault, stack = self.drill.fault, self.bench.stack
-        seen = "nothing"
-
-        def healed() -> bool:
-            nonlocal seen
-            try:
-                fault.heal(stack)  # idempotent: one that failed is tried again
-                evidence = fault.is_healed(stack)
-            except AlertdrillError as error:
-                seen = str(error)
-                return False
-            seen = evidence.seen
-            return evidence.holds
-
+        fault = self.drill.fault
         self.healing = time.monotonic()
-        try:
-            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone", interval_s=0.2)
-        except DeadlineExceeded as error:
+        evidence = healed_within(fault, self.bench.stack, HEALED_S).evidence
+        if not evidence.holds:
             self.findings.append(
-                Finding(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}; saw: {seen}")
+                Finding(
+                    Reason.FAULT_NOT_HEALED,
+                    f"{fault.name} is still there after {HEALED_S:.0f} s of healing: "
+                    f"{evidence.seen}",
+                )
             )
             return
         self.healed = self.bench.whole_since = time.monotonic()
-        self._log("healed", at=self.healed, seen=seen)
+        self._log("healed", at=self.healed, seen=evidence.seen)
 
     def _prove_clean(self, watch: AlertWatch, load: LoadSession) -> None:
         """Alerts resolve and say so, and the steady state is back."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alertdrill.errors import DeadlineExceeded
-from alertdrill.faults.contract import Evidence, Fault, healed
+from alertdrill.faults.contract import Evidence, Fault
 from alertdrill.faults.guardian import Charge, Guardian
+from alertdrill.faults.proof import EFFECTIVE_S, HEALED_S, UNSEEN, bites_within, healed_within
 from alertdrill.faults.world import survey
 from alertdrill.shield import signals_deferred, undone
 from alertdrill.stack.kept import KeptStack
-from alertdrill.wait import eventually
-
-EFFECTIVE_S = 10.0
-HEALED_S = 30.0
-UNSEEN = Evidence(False, "nobody looked")
 
 
 @dataclass
@@ -55,14 +49,12 @@ def hold(
             fault.inject(stack)
             guardian.injected()
         tell("injected")
-        held.effective = _awaited(
-            lambda: fault.is_effective(stack), min(EFFECTIVE_S, seconds), "the fault to bite"
-        )
+        held.effective = bites_within(fault, stack, min(EFFECTIVE_S, seconds))
         tell(("bites: " if held.effective.holds else "wasn't seen to bite: ") + held.effective.seen)
         threading.Event().wait(max(0.0, end - time.monotonic()))
 
     def undo() -> None:
-        held.healed = _awaited(lambda: healed(fault, stack), HEALED_S, "the fault to be gone")
+        held.healed = healed_within(fault, stack, HEALED_S).evidence
         if held.healed.holds:
             guardian.dismiss()
             tell(f"healed: {held.healed.seen}")
@@ -72,17 +64,3 @@ def hold(
     undone(break_and_wait, undo)
     held.changes = before.changes(survey(stack))
     return held
-
-
-def _awaited(look: Callable[[], Evidence], timeout_s: float, what: str) -> Evidence:
-    """The first look that holds, else the last one."""
-    last = UNSEEN
-
-    def holds() -> bool:
-        nonlocal last
-        last = look()
-        return last.holds
-
-    with contextlib.suppress(DeadlineExceeded):
-        eventually(holds, timeout_s=timeout_s, what=what, interval_s=0.1)
-    return last

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from alertdrill.errors import AlertdrillError, UsageError
+from alertdrill.errors import UsageError
 from alertdrill.faults.dosage import Dosage
 from alertdrill.stack.target import Evidence, Inhabited, Target
 
-__all__ = ["Dosage", "Evidence", "Exposure", "Fault", "Inhabited", "Target", "healed"]
+__all__ = ["Dosage", "Evidence", "Exposure", "Fault", "Inhabited", "Target"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,3 @@ class Fault(ABC):
         that the load itself saw fail, or sees hang, are counted; or, where it ``answers``, those
         that were answered."""
         return None
-
-
-def healed(fault: Fault, stack: Target) -> Evidence:
-    """Heal and look, once; what fails is not healed."""
-    try:
-        fault.heal(stack)
-        return fault.is_healed(stack)
-    except AlertdrillError as error:
-        return Evidence(False, str(error))

@@ -23,7 +23,8 @@ from pathlib import Path
 from alertdrill.config import load_config
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, FaultError, UsageError
 from alertdrill.faults.container import GRACE_S
-from alertdrill.faults.contract import Fault, healed
+from alertdrill.faults.contract import Fault
+from alertdrill.faults.proof import healed_within
 from alertdrill.stack.engine import connect
 from alertdrill.stack.kept import KeptStack
 from alertdrill.wait import eventually
@@ -147,7 +148,7 @@ def main() -> None:
             return False  # the engine is busy or restarting: ask again until the deadline
         if not stack.component_names:
             return True  # `alertdrill down` has removed it, the fault with it
-        if not healed(charge.fault, stack).holds:
+        if not healed_within(charge.fault, stack, 0.0).evidence.holds:
             healed_since = None
         elif healed_since is None:
             healed_since = time.monotonic()

@@ -11,8 +11,9 @@ from functools import cached_property
 
 from alertdrill import steady
 from alertdrill.bench import Bench
-from alertdrill.errors import AlertdrillError, DeadlineExceeded
+from alertdrill.errors import DeadlineExceeded
 from alertdrill.faults.contract import Exposure, Fault
+from alertdrill.faults.proof import EFFECTIVE_S, HEALED_S, bites_within, healed_within
 from alertdrill.faults.world import leftovers
 from alertdrill.load.session import LoadSession
 from alertdrill.load.window import LoadHealth
@@ -30,8 +31,6 @@ from alertdrill.wait import eventually
 
 LOAD_NAME = "trip"
 STARTED_S = 30.0
-EFFECTIVE_S = 10.0
-HEALED_S = 30.0
 STEADY_S = 30.0
 STEADY_WINDOW_S = 2.0
 # What of a deadline isn't needed to know that an expression never became true.
@@ -178,21 +177,12 @@ class _Prober:
         return round((at - since) * self._factor, 1)
 
     def _prove(self, fault: Fault, dose: float) -> None:
-        seen = "nothing"
-
-        def effective() -> bool:
-            nonlocal seen
-            evidence = fault.is_effective(self.bench.stack)
-            seen = evidence.seen
-            return evidence.holds
-
-        try:
-            eventually(effective, timeout_s=EFFECTIVE_S, what="the fault to bite")
-        except DeadlineExceeded as error:
+        evidence = bites_within(fault, self.bench.stack, EFFECTIVE_S)
+        if not evidence.holds:
             raise Unmeasured(
                 Reason.FAULT_NOT_PROVEN,
-                f"{fault.name} was not seen to bite at {self.axis.words(dose)}: {seen}",
-            ) from error
+                f"{fault.name} was not seen to bite at {self.axis.words(dose)}: {evidence.seen}",
+            )
 
     def _observe(self, dose: float, injected: float, lasts_s: float) -> None:
         """Until the alert fires, or surely won't; or until the fault has lasted long enough."""
@@ -223,28 +213,18 @@ class _Prober:
 
     def _heal(self, fault: Fault) -> float:
         """Heal, whatever it takes; when the fault had ended, in monotonic seconds."""
-        seen = "nothing"
-        over: float | None = None
-
-        def healed() -> bool:
-            nonlocal seen, over
-            try:
-                fault.heal(self.bench.stack)  # idempotent: one that failed is tried again
-                over = over or time.monotonic()
-                evidence = fault.is_healed(self.bench.stack)
-            except AlertdrillError as error:
-                seen = str(error)
-                return False
-            seen = evidence.seen
-            return evidence.holds
-
-        try:
-            eventually(healed, timeout_s=HEALED_S, what="the fault to be gone", interval_s=0.2)
-        except DeadlineExceeded as error:
-            raise Unmeasured(Reason.FAULT_NOT_HEALED, f"{fault.name}: {error}: {seen}") from error
+        healing = healed_within(fault, self.bench.stack, HEALED_S)
+        if not healing.evidence.holds:
+            raise Unmeasured(
+                Reason.FAULT_NOT_HEALED,
+                f"{fault.name} is still there after {HEALED_S:.0f} s of healing: "
+                f"{healing.evidence.seen}",
+            )
         self.bench.whole_since = time.monotonic()
         # What is only booting still breaks its clients.
-        return self.bench.whole_since if fault.breaks or over is None else over
+        if fault.breaks or healing.undone is None:
+            return self.bench.whole_since
+        return healing.undone
 
     # --- what is read ----------------------------------------------------------------------
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from alertdrill.faults.by_hand import hold
 from alertdrill.faults.compose import Flapping, Together
 from alertdrill.faults.container import Kill, Pause, Stop
-from alertdrill.faults.contract import Fault, healed
+from alertdrill.faults.contract import Fault
 from alertdrill.faults.deploy import BadConfiguration
 from alertdrill.faults.http import HttpSlow, HttpStatus
 from alertdrill.faults.network import Bandwidth, BlackHole, Latency, Refuse
 from alertdrill.faults.partition import NameGone, Partition
+from alertdrill.faults.proof import HEALED_S, healed_within
 from alertdrill.faults.resource import CpuQuota, FileDescriptors, MemoryLimit
 from alertdrill.shield import signals_deferred, sigterm_interrupts, undone
 from alertdrill.stack.engine import connect
 from alertdrill.stack.kept import KeptStack
 from alertdrill.stack.run import Stack
-from alertdrill.wait import eventually
 from fixtures.stack import STACK
 
 ROOT = Path(__file__).parents[2]
@@ -80,9 +80,7 @@ def _break(stack: Stack, fault: Fault, seconds: float, out: Connection) -> None:
         threading.Event().wait(seconds)
 
     def undo() -> None:
-        eventually(
-            lambda: healed(fault, stack).holds, timeout_s=30, what=f"{fault.name} to be gone"
-        )
+        assert healed_within(fault, stack, HEALED_S).evidence.holds
         out.send("healed")
 
     undone(work, undo)
