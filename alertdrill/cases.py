@@ -14,9 +14,10 @@ from alertdrill.verdict import Finding
 
 
 def case_of(
-    alert: str, drill: Drill, bench: Bench, watch: AlertWatch, injected: float
+    alert: str, drill: Drill, bench: Bench, watch: AlertWatch, injected: float, in_force: float
 ) -> AlertCase:
-    """The case of ``alert`` in a drill whose fault was ``injected`` (monotonic seconds)."""
+    """The case of ``alert`` in a drill whose fault was ``injected``, which had been done when it
+    was ``in_force`` (monotonic seconds)."""
     role = role_of(drill, alert)
     operation_s = drill.operation_s
     rule = bench.monitoring.alerts.get(alert)
@@ -38,6 +39,7 @@ def case_of(
         role=role,
         watch=watch,
         injected=injected,
+        in_force=in_force,
         fire=fire,
         resolve=bench.resolve_deadline(alert, operation_s),
         settled_s=sum(seconds for name, seconds in derived.parts if name not in held),

@@ -85,6 +85,7 @@ class _Experiment:
     traffic: Traffic = field(default_factory=Traffic)
     begun: float = 0.0
     injected: float | None = None
+    in_force: float | None = None
     effective: float | None = None
     healing: float | None = None
     healed: float | None = None
@@ -270,9 +271,10 @@ class _Experiment:
             injected = self.injected = time.monotonic()
             with signals_deferred():  # the engine would go on with half an injection
                 fault.inject(stack)
+            in_force = self.in_force = time.monotonic()
             self._log("injected", at=injected)
             self.cases = [
-                case_of(alert, self.drill, self.bench, watch, injected)
+                case_of(alert, self.drill, self.bench, watch, injected, in_force)
                 for alert in sorted(self.bench.drillable)
             ]
             self._prove(Reason.FAULT_NOT_PROVEN)
@@ -437,6 +439,7 @@ class _Experiment:
             watch=watch,
             begun=self.begun,
             injected=self._injected_at,
+            in_force=self._injected_at if self.in_force is None else self.in_force,
         )
 
     def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:

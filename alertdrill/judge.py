@@ -48,7 +48,9 @@ class AlertCase:
     ``inhibitions``  what is wrong with who may hold it back, see ``Bench.inhibition_findings``
     ``again``      it must end and fire a second time before anything is healed
     ``may_inhibit``  alerts that may hold this one back: for collateral, other collateral
-    ``settled_s``  how long after injection a window is full of the fault's data: what the
+    ``injected``   when injection began: deadlines count from then
+    ``in_force``   when it was done
+    ``settled_s``  how long after that a window is full of the fault's data: what the
                    expression says then it goes on saying. Firing must hold, and silence be
                    watched, until then
     """
@@ -57,6 +59,7 @@ class AlertCase:
     role: Role
     watch: AlertWatch
     injected: float
+    in_force: float
     fire: Deadline
     resolve: Deadline
     settled_s: float
@@ -76,13 +79,14 @@ class AlertCase:
     def is_decided(self, now: float) -> bool:
         """Whether waiting on can't change the verdict any more."""
         since = now - self.injected
+        is_settled = now - self.in_force >= self.settled_s
         if self.role is Role.MAY_FIRE:
             return True
         if self.role in (Role.FIRES, Role.INHIBITED):
             came = self._came_at()
             if came is None:
                 return since >= self.fire.total_s
-            return since >= self.settled_s and now - came >= self.hold_s
+            return is_settled and now - came >= self.hold_s
         if self._fired_at() is not None:
             return True
         if since >= self.fire.total_s:
@@ -90,7 +94,7 @@ class AlertCase:
         state = self.watch.states().get(self.alert)
         if state is None:
             return True  # who evaluates it is broken: only the receiver can tell, to the end
-        return not self.control and state is AlertState.INACTIVE and since >= self.settled_s
+        return not self.control and state is AlertState.INACTIVE and is_settled
 
     def findings_under_fault(self, now: float) -> list[Finding]:
         """What did not happen by the time that everything is decided."""

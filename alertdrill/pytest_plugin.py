@@ -41,7 +41,7 @@ from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
-from alertdrill.shield import sigterm_interrupts
+from alertdrill.shield import STOPPING, sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
@@ -50,6 +50,8 @@ from alertdrill.wait import eventually
 
 EXIT_USAGE = 2
 NICENESS = 10
+CLEAN_UP_S = 120.0
+MAIN = "main"  # who works where there are no workers
 DRILL_PROPERTY = "alertdrill"
 
 
@@ -132,6 +134,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not worker:
         sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))
+        config.pluginmanager.register(_CleanUp(config.stash[SESSION]))
 
 
 class _Failures:
@@ -148,6 +151,33 @@ class _Failures:
         if report.failed:
             last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
             self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
+
+
+class _CleanUp:
+    """In the controller: lets the workers of a run that was stopped heal and remove their stacks.
+
+    pytest-xdist would give them ten seconds, and then kill them.
+    """
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if not self._open():
+            return
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)  # it is stopping already
+        print(f"\nalertdrill: {', '.join(self._open())} heal and remove their stacks", flush=True)
+        try:
+            eventually(
+                lambda: not self._open(), timeout_s=CLEAN_UP_S, what="the stacks to be removed"
+            )
+        except DeadlineExceeded as error:
+            self._session.folder.add_error(f"{error}: {', '.join(self._open())}")
+
+    def _open(self) -> list[str]:
+        return [worker for worker in self._session.folder.opened() if worker != MAIN]
 
 
 class _LeftOut:
@@ -200,9 +230,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     # Only asked what there is, pytest leaves nothing; the gate asks in a folder of its own.
     if RUN_FOLDER_ENV in os.environ or not config.getoption("collectonly"):
-        session.folder.add_plan(session.worker or "main", plan)
+        session.folder.add_plan(session.worker or MAIN, plan)
         table = _table(config, session, drills, left_out)
-        session.folder.add_table(session.worker or "main", table)
+        session.folder.add_table(session.worker or MAIN, table)
     try:
         every = (*drills, *session.left_out, *session.not_now)
         refuse_equal_titles(every)
@@ -292,10 +322,11 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
     def tell(what: str) -> None:
         nonlocal told
         if what != told:
-            timeline.add(worker or "main", "progress", what=what)
+            timeline.add(worker or MAIN, "progress", what=what)
             told = what
 
-    with contextlib.ExitStack() as stack:
+    # What is done in it is waited for before anybody ends this process, see _CleanUp.
+    with run_folder.opening(worker or MAIN), contextlib.ExitStack() as stack:
         try:
             images = resolve_images(config, profiles.spec, profiles.components, Progress())
             profile = alertdrill_session.profile or profiles.names[0]
@@ -305,7 +336,7 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
                 )
             )
         finally:
-            run_folder.add_settled(worker or "main")  # whether it is up or failed
+            run_folder.add_settled(worker or MAIN)  # whether it is up or failed
         _await_other_stacks(alertdrill_session)
         yield opened
 

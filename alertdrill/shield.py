@@ -6,11 +6,15 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+LOOK_S = 0.2
 
 
 @contextlib.contextmanager
@@ -29,6 +33,20 @@ def signals_deferred() -> Iterator[None]:
     finally:
         if arrived:
             signal.raise_signal(arrived[0])
+
+
+def first_finished(futures: Iterable[Future[T]]) -> set[Future[T]]:
+    """Those of ``futures`` that are finished, as soon as there is one.
+
+    A signal ends the wait, between two looks. One that came just before an endless wait for a lock
+    began would be noticed only with the next signal; one that came while the futures' own locks are
+    held would leave them so.
+    """
+    while True:
+        with signals_deferred():
+            finished, _ = wait(futures, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+        if finished:
+            return finished
 
 
 def undone(work: Callable[[], None], undo: Callable[[], None]) -> None:

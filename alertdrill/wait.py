@@ -23,18 +23,20 @@ def eventually(
     """The first result of ``probe`` that is not None (or False).
 
     ``what`` completes the sentence "waited for …"; ``interval_s`` is the pause between two
-    probes. ``cancelled``, once set, ends the wait at once. Raises DeadlineExceeded after
-    ``timeout_s`` seconds or when cancelled; whatever ``probe`` raises passes through.
+    probes. ``cancelled``, once set, ends the wait at once. Raises DeadlineExceeded when cancelled,
+    or when a probe that began ``timeout_s`` seconds after the first, or later, found nothing: one
+    slow probe is never the only one. Whatever ``probe`` raises passes through.
     """
     begun = time.monotonic()
     pause = cancelled or threading.Event()
     while True:
+        is_last = time.monotonic() - begun >= timeout_s
         result = probe()
         if result is not None and result is not False:
             return result
         waited = time.monotonic() - begun
         if pause.is_set():
             raise DeadlineExceeded(f"stopped waiting for {what} after {waited:.1f} s: cancelled")
-        if waited >= timeout_s:
+        if is_last:
             raise DeadlineExceeded(f"waited {waited:.1f} s for {what}")
         pause.wait(min(interval_s, max(0.0, timeout_s - waited)))

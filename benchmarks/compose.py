@@ -22,8 +22,10 @@ from docker.models.containers import Container
 from alertdrill.errors import AlertdrillError, StackError
 from alertdrill.stack.component import Component
 from alertdrill.stack.engine import connect
+from alertdrill.stack.execution import run_in
 from alertdrill.stack.leftovers import RUN_LABEL, remove_run
 from alertdrill.stack.ports import PortPicker
+from alertdrill.stack.reach import EXEC_TIMEOUT_S
 from alertdrill.stack.run import LOOPBACK
 from alertdrill.wait import eventually
 from benchmarks.setting import Setting, run
@@ -125,12 +127,9 @@ class ComposeProject:
 
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
         try:
-            result = self.container(component).exec_run(argv)
+            return run_in(self.container(component), argv, timeout_s=EXEC_TIMEOUT_S)
         except APIError as error:
             raise StackError(f"{component} can't run {argv[0]}: {error.explanation}") from error
-        if result.exit_code is None or not isinstance(result.output, bytes):
-            raise StackError(f"{component} gave no exit code for {argv[0]}")
-        return result.exit_code, result.output.decode(errors="replace")
 
     # --- inside ----------------------------------------------------------------------------
 

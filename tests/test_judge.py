@@ -49,6 +49,7 @@ def case(*calls: tuple[float, str], again: bool = True) -> AlertCase:
         role=Role.FIRES,
         watch=cast(AlertWatch, Told(calls)),
         injected=INJECTED,
+        in_force=INJECTED,
         fire=deadline,
         resolve=deadline,
         settled_s=1.0,

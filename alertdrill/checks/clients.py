@@ -12,6 +12,7 @@ from alertdrill.verdict import Finding, Reason
 
 UNHARMED = Failing(at_most=STEADY_FAILED_RATIO)
 WHATEVER = Failing()
+NOBODY = Tally(0, 0)
 
 
 class Clients(Check):
@@ -23,12 +24,13 @@ class Clients(Check):
         self._tallies: dict[str, Tally] = {}
 
     def under_fault(self, view: View) -> list[Finding]:
-        window = view.load.since(view.injected)
+        begun, in_force = view.load.since(view.injected), view.load.since(view.in_force)
         default = UNHARMED if view.spares_users else WHATEVER
         findings = []
         for user in view.drill.load.rates:
-            tally = self._tallies[user] = window.by_user.get(user, Tally(0, 0))
-            found = judged(user, tally, view.drill.clients.get(user, default))
+            tally = self._tallies[user] = in_force.by_user.get(user, NOBODY)
+            wanted = view.drill.clients.get(user, default)
+            found = judged(user, begun.by_user.get(user, NOBODY), tally, wanted)
             findings += [found] if found is not None else []
         return findings
 
@@ -45,22 +47,32 @@ class Clients(Check):
         }
 
 
-def judged(user: str, tally: Tally, wanted: Failing) -> Finding | None:
-    """What is wrong with the share of failed requests, if anything is."""
+def judged(user: str, begun: Tally, in_force: Tally, wanted: Failing) -> Finding | None:
+    """What is wrong with the share of failed requests, if anything is.
+
+    Too many may not fail from when injection ``begun``; too few, once the fault was ``in_force``:
+    an injection that took a while has harmed nobody until then.
+    """
     if wanted == WHATEVER:
         return None
-    if not tally.requests:
+    if not in_force.requests:
         return Finding(
             Reason.NO_DATA,
             f"no request of {user} finished under the fault, so nobody knows how many fail",
         )
-    share = tally.failed / tally.requests
-    saw = (
-        f"{tally.failed} of {tally.requests} requests of {user} failed under the fault "
-        f"({share:.1%}; expected {wanted})"
-    )
-    if share > wanted.at_most:
-        return Finding(Reason.CLIENTS_HARMED, saw)
-    if share < wanted.at_least:
-        return Finding(Reason.CLIENTS_UNHARMED, saw)
+    if _share(begun) > wanted.at_most:
+        return Finding(Reason.CLIENTS_HARMED, _saw(user, begun, wanted))
+    if _share(in_force) < wanted.at_least:
+        return Finding(Reason.CLIENTS_UNHARMED, _saw(user, in_force, wanted))
     return None
+
+
+def _share(tally: Tally) -> float:
+    return tally.failed / tally.requests
+
+
+def _saw(user: str, tally: Tally, wanted: Failing) -> str:
+    return (
+        f"{tally.failed} of {tally.requests} requests of {user} failed under the fault "
+        f"({_share(tally):.1%}; expected {wanted})"
+    )

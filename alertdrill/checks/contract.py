@@ -17,7 +17,8 @@ from alertdrill.verdict import Finding
 @dataclass(frozen=True)
 class View:
     """What a check may look at. Times are monotonic seconds; ``begun``: from then on the load's
-    requests are this drill's."""
+    requests are this drill's; ``injected``: when injection began; ``in_force``: when it was done.
+    """
 
     drill: Drill
     bench: Bench
@@ -25,6 +26,7 @@ class View:
     watch: AlertWatch
     begun: float
     injected: float
+    in_force: float
 
     @property
     def is_control(self) -> bool:

@@ -11,6 +11,7 @@ from alertdrill.faults import ledger
 from alertdrill.faults.beside import run_beside
 from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Evidence, Fault, Target
+from alertdrill.stack.execution import run_in
 
 FILL_TIMEOUT_S = 30
 # Written until it fails: the shell's verdict is the proof's business.
@@ -127,13 +128,11 @@ class DiskFull(Fault):
         )
 
     def _as_root(self, stack: Target, argv: list[str]) -> None:
-        bounded = ["timeout", str(FILL_TIMEOUT_S), *argv]
+        container = stack.container(self.service)
         with ledger.refusals(self.name):
-            result = stack.container(self.service).exec_run(bounded, user="root")
-        if result.exit_code != 0:
-            raise FaultError(
-                f"{self.name}: {argv[0]} ended with {result.exit_code}: {result.output!r}"
-            )
+            code, output = run_in(container, argv, timeout_s=FILL_TIMEOUT_S, user="root")
+        if code != 0:
+            raise FaultError(f"{self.name}: {argv[0]} ended with {code}: {output!r}")
 
     def _volumes(self, stack: Target) -> dict[str, str]:
         """Path -> the options of each volume's file system."""

@@ -11,6 +11,7 @@ from alertdrill.errors import FaultError, UsageError
 from alertdrill.faults import ledger
 from alertdrill.faults.beside import address_of, looked_up, run_beside
 from alertdrill.faults.contract import Evidence, Exposure, Fault, Inhabited, Target
+from alertdrill.stack.execution import run_in
 from alertdrill.wait import eventually
 
 PYTHON_OF = "http-faults"
@@ -293,11 +294,11 @@ class NameGone(Fault):
 
     def _write_resolver(self, stack: Target, text: str) -> None:
         # In place: the engine has mounted this one file.
-        argv = ["timeout", "5", "sh", "-c", f'printf %s "$0" > {RESOLVER}', text]
+        argv = ["sh", "-c", f'printf %s "$0" > {RESOLVER}', text]
         with ledger.refusals(self.name):
-            result = stack.container(self.client).exec_run(argv, user="root")
+            written, _ = run_in(stack.container(self.client), argv, timeout_s=5, user="root")
         code, found = stack.exec(self.client, ["cat", RESOLVER])
-        if result.exit_code != 0 or code != 0 or found != text:
+        if written != 0 or code != 0 or found != text:
             raise FaultError(f"{self.name}: {RESOLVER} of {self.client} can't be written")
 
     def is_effective(self, stack: Target) -> Evidence:

@@ -248,6 +248,7 @@ def judge(
                 False,
                 f"{words[-1]} requests ({rate:g}/s for {span:.1f} s); "
                 f"{counts[user].inflight} still wait for an answer",
+                starved=silence > 0 and started >= LEAST_SHARE * rate * (span - silence),
             )
     return LoadHealth(True, f"{', '.join(words)} in {span:.1f} s")
 

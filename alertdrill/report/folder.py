@@ -6,10 +6,12 @@ nothing is lost when one of them dies, and whoever comes last reads them all.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,19 @@ class RunFolder:
     def settled_workers(self) -> int:
         return len(self._read("settled"))
 
+    @contextlib.contextmanager
+    def opening(self, worker: str) -> Iterator[None]:
+        """While this worker has a stack, or begins to start one. The lock ends with its process."""
+        file = self.ensure().path / "open" / worker
+        file.parent.mkdir(exist_ok=True)
+        with file.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    def opened(self) -> list[str]:
+        """The workers that have a stack and live."""
+        return [file.name for file in sorted(self.path.glob("open/*")) if _is_locked(file)]
+
     def add_drill(self, identifier: str, document: dict[str, Any]) -> None:
         self._write("drills", identifier, document)
 
@@ -146,3 +161,12 @@ class RunFolder:
     def _read(self, kind: str) -> list[dict[str, Any]]:
         files = sorted((self.path / kind).glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _is_locked(file: Path) -> bool:
+    with file.open() as looked_at:
+        try:
+            fcntl.flock(looked_at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

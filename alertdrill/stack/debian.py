@@ -91,15 +91,17 @@ def _run(
     line = " ".join(words)
     task.update(line)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        process = subprocess.Popen(
-            words,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | None = None
         try:
+            with signals_deferred():  # one that came amid it would leave a process that nobody ends
+                process = subprocess.Popen(
+                    words,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             eventually(
                 lambda: process.poll() is not None,
                 timeout_s=timeout_s,
@@ -108,7 +110,8 @@ def _run(
                 cancelled=cancelled,
             )
         except BaseException as error:
-            _end_session(process)
+            if process is not None:
+                _end_session(process)
             if isinstance(error, DeadlineExceeded):
                 raise AlertdrillError(f"`{line}` was ended: {error}") from error
             raise

@@ -7,7 +7,7 @@ import io
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from alertdrill.errors import AlertdrillError, DeadlineExceeded, ImageUnavailable
-from alertdrill.shield import signals_deferred
+from alertdrill.shield import first_finished, signals_deferred
 from alertdrill.stack import debian
 from alertdrill.stack.build import (
     BUILD_TIMEOUT_S,
@@ -288,10 +288,10 @@ class ImageStore:
             while waiting or futures:
                 for name, image in list(waiting.items()):
                     if len(futures) < PARALLEL_BUILDS and have.keys() >= set(image.needs):
-                        futures[pool.submit(self._obtain, image, have, progress)] = name
+                        with signals_deferred():
+                            futures[pool.submit(self._obtain, image, have, progress)] = name
                         del waiting[name]
-                finished, _ = wait(futures, return_when=FIRST_COMPLETED)
-                for future in finished:
+                for future in first_finished(futures):
                     have[futures.pop(future)] = future.result()
         except BaseException:
             with signals_deferred():

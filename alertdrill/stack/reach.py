@@ -16,19 +16,12 @@ from alertdrill.errors import AlertdrillError, ComponentNotReady, DeadlineExceed
 from alertdrill.stack.component import Component
 from alertdrill.stack.declared import LOOPBACK
 from alertdrill.stack.engine import engine_errors
+from alertdrill.stack.execution import TIMED_OUT, run_in
 from alertdrill.stack.leftovers import RUN_LABEL
 from alertdrill.wait import eventually
 
 LOG_LINES_SHOWN = 30
 EXEC_TIMEOUT_S = 20
-TIMED_OUT = 124
-
-# On a busy machine the engine sometimes loses what a command printed, all of it or the part before
-# it listened, and says exit 0 all the same (docker-py 2042). A mark before the output and one
-# behind it tell whether it came through; where it didn't, the command is run again.
-OUTPUT_BEGINS, OUTPUT_ENDS = "\x02", "\x04"  # START OF TEXT, END OF TRANSMISSION
-_BETWEEN_MARKS = 'printf "\\002"; "$@" && printf "\\004"'
-EXEC_ATTEMPTS = 5
 
 
 class Reach(ABC):
@@ -95,31 +88,13 @@ class Reach(ABC):
     def exec(self, component: str, argv: list[str]) -> tuple[int, str]:
         """Exit code and output (both streams) of ``argv`` in the container.
 
-        ``argv`` may run more than once, see ``OUTPUT_BEGINS``. Raises StackError when it can't be
-        run, takes longer than ``EXEC_TIMEOUT_S``, or its output is lost each time.
+        Raises StackError when it can't be run or takes longer than ``EXEC_TIMEOUT_S``.
         """
-        # The engine's own API waits for ever; coreutils' and busybox's timeout says 124.
-        bounded = ["timeout", str(EXEC_TIMEOUT_S), "sh", "-c", _BETWEEN_MARKS, "exec", *argv]
-        code, output = 0, ""
-        for _ in range(EXEC_ATTEMPTS):
-            with engine_errors(f"{component} can't run {argv[0]}"):
-                result = self.container(component).exec_run(bounded)
-            if result.exit_code is None or not isinstance(result.output, bytes):
-                raise StackError(f"{component} gave no exit code for {argv[0]}")
-            code, output = result.exit_code, result.output.decode(errors="replace")
-            if code == TIMED_OUT:
-                raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
-            # Not always first and last: the error stream has a pipe of its own.
-            begins, ends = OUTPUT_BEGINS in output, OUTPUT_ENDS in output
-            output = output.replace(OUTPUT_BEGINS, "", 1).replace(OUTPUT_ENDS, "", 1)
-            if begins and (ends or code != 0):
-                return code, output
-        if code != 0:
-            return code, output
-        raise StackError(
-            f"{component}: {argv[0]} succeeded {EXEC_ATTEMPTS} times, but the engine lost its "
-            f"output: {output[-200:]!r}"
-        )
+        with engine_errors(f"{component} can't run {argv[0]}"):
+            code, output = run_in(self.container(component), argv, timeout_s=EXEC_TIMEOUT_S)
+        if code == TIMED_OUT:
+            raise StackError(f"{component}: {argv[0]} took longer than {EXEC_TIMEOUT_S} s")
+        return code, output
 
     def files(self, component: str) -> Mapping[str, str]:
         """Container path -> project path of every file that was copied into ``component``."""

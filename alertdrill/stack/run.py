@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from alertdrill.errors import StackError, UsageError
-from alertdrill.shield import signals_deferred
+from alertdrill.shield import first_finished, signals_deferred
 from alertdrill.stack.component import Component, StackSpec
 from alertdrill.stack.declared import LOOPBACK, PORTS_LABEL, Blueprint, name_in, selected
 from alertdrill.stack.engine import engine_errors
@@ -220,10 +220,10 @@ class Stack(Reach):
                 while waiting or futures:
                     for name, component in list(waiting.items()):
                         if done.issuperset(component.depends_on):
-                            futures[pool.submit(self._start_one, component, begun)] = name
+                            with signals_deferred():
+                                futures[pool.submit(self._start_one, component, begun)] = name
                             del waiting[name]
-                    finished, _ = wait(futures, return_when=FIRST_COMPLETED)
-                    for future in finished:
+                    for future in first_finished(futures):
                         future.result()
                         done.add(futures.pop(future))
             except BaseException:

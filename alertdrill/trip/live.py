@@ -69,9 +69,10 @@ def live_probe(pair: Pair, axis: Axis, bench: Bench) -> Iterator[Probe]:
 
 @dataclass
 class _Seen:
-    """What came of one dose; times in monotonic seconds."""
+    """What came of one dose; times in monotonic seconds: when injection began, when it was done."""
 
     injected: float = 0.0
+    in_force: float = 0.0
     fired: float | None = None
     ended: float = 0.0
     value: Value | None = None
@@ -148,10 +149,11 @@ class _Prober:
             seen.injected = time.monotonic()
             with signals_deferred():  # the engine would go on with half an injection
                 fault.inject(self.bench.stack)
+            seen.in_force = time.monotonic()
             self._prove(fault, dose)
-            self._observe(dose, seen.injected, lasts_s)
+            self._observe(dose, seen, lasts_s)
             seen.fired = self._fired_at(seen.injected)
-            seen.value = self._value(seen.injected)
+            seen.value = self._value(seen.in_force)
             seen.met = self._met(fault, before, seen.injected)
             seen.load = self.load.validity(seen.injected, time.monotonic())
 
@@ -169,7 +171,7 @@ class _Prober:
                 Reason.NO_TRAFFIC, f"no traffic met {fault.name} at {self.axis.words(dose)}"
             )
         if lasts_s < math.inf:
-            dose = self._on_the_real_clock(min(seen.ended, seen.fired or seen.ended), seen.injected)
+            dose = self._on_the_real_clock(min(seen.ended, seen.fired or seen.ended), seen.in_force)
         after_s = seen.fired and self._on_the_real_clock(seen.fired, seen.injected)
         return Reading(dose, seen.fired is not None, after_s, seen.value, seen.met)
 
@@ -184,14 +186,14 @@ class _Prober:
                 f"{fault.name} was not seen to bite at {self.axis.words(dose)}: {evidence.seen}",
             )
 
-    def _observe(self, dose: float, injected: float, lasts_s: float) -> None:
+    def _observe(self, dose: float, seen: _Seen, lasts_s: float) -> None:
         """Until the alert fires, or surely won't; or until the fault has lasted long enough."""
         longest_s = min(lasts_s, self._deadline.total_s)
 
         def decided() -> bool:
-            since = time.monotonic() - injected
+            since = time.monotonic() - seen.in_force
             self._tell(dose, f"+{since:.0f} s, {self._state()}")
-            if self._fired_at(injected) is not None or since >= longest_s:
+            if self._fired_at(seen.injected) is not None or since >= longest_s:
                 return True
             return lasts_s == math.inf and self._is_inactive() and since >= self._certain_s
 
@@ -228,12 +230,12 @@ class _Prober:
 
     # --- what is read ----------------------------------------------------------------------
 
-    def _value(self, injected: float) -> Value | None:
+    def _value(self, in_force: float) -> Value | None:
         """The expression over the end of the stretch, when its window was full of the fault."""
         if self.threshold is None:
             return None
         now, interval_s = time.monotonic(), self._interval_s
-        since = min(injected + self._settled_s, now - 2 * interval_s)
+        since = min(in_force + self._settled_s, now - 2 * interval_s)
         seen = self.bench.metrics.history(
             self.threshold.worst, unix_of(since), unix_of(now), interval_s
         )

@@ -132,12 +132,23 @@ def test_bounds_that_nothing_can_keep_are_refused(bounds: tuple[float, float]) -
     ],
 )
 def test_shares_of_failures_are_judged(failed: int, wanted: Failing, reason: Reason | None) -> None:
-    found = judged("SyncUser", Tally(100, failed), wanted)
+    found = judged("SyncUser", Tally(100, failed), Tally(100, failed), wanted)
     assert (found and found.reason) == reason
 
 
+def test_nobody_need_be_harmed_before_the_fault_is_in_force() -> None:
+    slowly_injected = judged("SyncUser", Tally(40, 20), Tally(20, 20), Failing(at_least=0.9))
+    assert slowly_injected is None
+    harmless = judged("SyncUser", Tally(40, 20), Tally(20, 17), Failing(at_least=0.9))
+    assert harmless is not None
+    assert harmless.reason is Reason.CLIENTS_UNHARMED
+    early = judged("SyncUser", Tally(40, 4), Tally(20, 0), Failing(at_most=0.05))
+    assert early is not None
+    assert early.reason is Reason.CLIENTS_HARMED
+
+
 def test_no_request_is_no_share() -> None:
-    found = judged("SyncUser", Tally(0, 0), Failing(at_most=0.5))
+    found = judged("SyncUser", Tally(0, 0), Tally(0, 0), Failing(at_most=0.5))
     assert found is not None
     assert found.reason is Reason.NO_DATA
 

@@ -59,6 +59,7 @@ def view_of(stack: object, injected: float) -> View:
         watch=cast(Any, None),
         begun=injected,
         injected=injected,
+        in_force=injected,
     )
 
 

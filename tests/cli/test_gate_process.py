@@ -20,14 +20,35 @@ from tests.cli.project import copy_project
 pytestmark = pytest.mark.docker
 
 
+SLOW = """
+import time
+from xdist.workermanage import NodeManager
+from alertdrill.stack.run import Stack
+
+stop = Stack.stop
+
+def stop_slowly(stack):
+    if "gw1" in stack.run_id:
+        time.sleep(NodeManager.EXIT_TIMEOUT + 5)
+    stop(stack)
+
+Stack.stop = stop_slowly
+"""
+
+
 @pytest.fixture
 def gate(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[subprocess.Popen[bytes], RunFolder]]:
-    """A gate that has just injected a fault; the parameter says on how many stacks."""
+    """A gate that has just injected a fault; the parameter says on how many stacks.
+
+    One of two stacks takes longer to remove than pytest-xdist would wait for it.
+    """
     stacks = getattr(request, "param", 1)
     select = "refuses" if stacks == 1 else "refuses or killed"
     project = copy_project(tmp_path)
+    if stacks == 2:
+        (project / "conftest.py").write_text(SLOW, encoding="utf-8")
     process = subprocess.Popen(
         # A slow clock: these tests are about the process, and run beside others.
         [

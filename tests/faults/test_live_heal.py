@@ -35,6 +35,7 @@ from alertdrill.faults.network import (
     SlowClose,
 )
 from alertdrill.faults.world import leftovers
+from alertdrill.stack.execution import start_in
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
 
@@ -124,7 +125,7 @@ def asked_while_healing(
         "every_s": EVERY_S,
     }
     argv = ["timeout", "20", "python3", "-c", _ASK, json.dumps(question)]
-    _, output = stack.container(CLIENT).exec_run(argv, stream=True)
+    _, output = start_in(stack.container(CLIENT), argv)
     said = next(output)
     assert said.startswith(b"met"), said
     called = time.monotonic()

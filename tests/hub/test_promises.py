@@ -8,6 +8,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
+from alertdrill.stack.execution import run_in
 from fixtures.keys import ItemWrite, content, headers_of, new_sync
 from fixtures.promises import applied
 from tests.hub.conftest import Made, Postgres
@@ -27,8 +28,7 @@ class Stack:
         self._container = postgres.container
 
     def exec(self, _component: str, argv: list[str]) -> tuple[int, str]:
-        code, output = self._container.exec_run(argv)
-        return code, output.decode()
+        return run_in(self._container, argv, timeout_s=20)
 
 
 @pytest.fixture
