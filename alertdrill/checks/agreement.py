@@ -21,8 +21,10 @@ from alertdrill.timeline import monotonic_of, unix_of
 from alertdrill.verdict import Finding, Reason
 
 # From the moment that the system counts a request until its client has written the answer down,
-# and from a scrape's time stamp until its values were read.
+# and from a scrape's time stamp until its values were read. A load generator that had no processor
+# for a while wrote answers down so much later.
 LAG_S = 1.0
+USUAL_SILENCE_S = 0.5
 # So many scrape intervals before the drill counting begins, if its load was there by then: a system
 # that is killed at once, and only just back at the end, has hardly a sample in between.
 LEAD_SCRAPES = 4
@@ -87,10 +89,12 @@ class Agreement(Check):
 
     def after(self, view: View) -> list[Finding]:
         findings = []
-        # Answers to what was counted until then have arrived by now.
-        until = time.time() - LAG_S
         patience_s = view.drill.load.timeout_s
         since = _counted_from(view)
+        silence_s = view.load.longest_silence(since)
+        lag_s = LAG_S + (silence_s if silence_s > USUAL_SILENCE_S else 0.0)
+        # Answers to what was counted until then have arrived by now.
+        until = time.time() - lag_s
         requests = view.load.requests(0.0)
         for sli in self._slis:
             grown = growth(view.bench.metrics, (sli.total, sli.bad), unix_of(since), until)
@@ -98,7 +102,7 @@ class Agreement(Check):
                 text = f"{sli.name}: Prometheus has no sample of {sli.total}"
                 findings.append(Finding(Reason.NO_DATA, text))
                 continue
-            compared = compare(sli, requests, grown, patience_s)
+            compared = compare(sli, requests, grown, patience_s, lag_s)
             self._compared.append(compared)
             findings += compared.findings()
             if view.spares_users:
@@ -172,13 +176,19 @@ def cost(tally: Tally, objective: float, lasted_s: float) -> dict[str, float]:
     }
 
 
-def compare(sli: Sli, requests: Sequence[Finished], grown: Growth, patience_s: float) -> Comparison:
+def compare(
+    sli: Sli,
+    requests: Sequence[Finished],
+    grown: Growth,
+    patience_s: float,
+    lag_s: float = LAG_S,
+) -> Comparison:
     """What ``sli.user`` saw between the edges of ``grown``, beside what was counted there.
 
     ``requests``: all of the load, in the order of their end. ``patience_s``: so long before may a
-    client have given up on a request that was counted only later.
+    client have given up on a request that was counted only later. ``lag_s``: see ``LAG_S``.
     """
-    unsure = [(monotonic_of(a), monotonic_of(b) + LAG_S) for a, b in grown.unsure]
+    unsure = [(monotonic_of(a), monotonic_of(b) + lag_s) for a, b in grown.unsure]
     begin, end = unsure[0][0], unsure[-1][1]
     sure_total = sure_bad = may_total = may_bad = 0
     failed: set[str] = set()

@@ -26,15 +26,15 @@ def checks_of(drill: Drill, config: Config) -> list[Check]:
     expects what ``alertdrill.toml`` doesn't say how to look at."""
     refuse_unaskable(drill, config)
     checks: list[Check] = [Clients(), Storms()]
-    if config.health is not None:
+    if drill.logs is not None or drill.is_control:
+        checks.append(Logs())
+    if config.health is not None:  # after the logs: what is asked again there is logged as well
         checks.append(Health(config.health))
     slis = [sli for sli in config.slis if sli.user in drill.load.rates]
     if slis:
         checks.append(Agreement(slis))
     if config.promises is not None:
         checks.append(Promises(config.load_promises()))
-    if drill.logs is not None or drill.is_control:
-        checks.append(Logs())
     if (drill.logs_arrive or drill.is_control) and config.log_store is not None:
         checks.append(Shipping(config.log_store))
     if drill.blames is not None and config.traces is not None:

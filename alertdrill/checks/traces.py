@@ -11,7 +11,7 @@ from typing import Any
 from alertdrill.checks.contract import Check, View
 from alertdrill.checks.expected import Span
 from alertdrill.config import TraceStore
-from alertdrill.errors import DeadlineExceeded
+from alertdrill.errors import DeadlineExceeded, SignalError
 from alertdrill.signals.traces import SpanSeen, Traces, blamed
 from alertdrill.timeline import unix_of
 from alertdrill.verdict import Finding, Reason
@@ -41,8 +41,16 @@ class TraceBlame(Check):
         with closing(Traces(view.bench.stack.url(store.component, store.port))) as traces:
             since = unix_of(view.injected)
 
+            trouble: SignalError | None = None
+
             def told() -> bool:
-                found = traces.failed(wanted.service, since, time.time())
+                nonlocal trouble
+                try:
+                    found = traces.failed(wanted.service, since, time.time())
+                except SignalError as error:  # it may only be busy
+                    trouble = error
+                    return False
+                trouble = None
                 culprits = [span for spans in found for span in blamed(spans)]
                 self._blamed = Counter(f"{span.name} of {span.service}" for span in culprits)
                 return any(_is(span, wanted) for span in culprits)
@@ -50,6 +58,8 @@ class TraceBlame(Check):
             try:
                 eventually(told, timeout_s=WITHIN_S, what=f"{wanted}", interval_s=0.5)
             except DeadlineExceeded:
+                if trouble is not None:
+                    raise trouble from None
                 return [
                     Finding(
                         Reason.SPAN_MISSING,

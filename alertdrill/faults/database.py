@@ -46,7 +46,7 @@ wait
 # By what the clients were started with: when every slot is taken, the server can't be asked. Until
 # there is none: while one look passes, somebody who tries again may start another.
 _END_CLIENTS = """
-for look in 1 2 3 4 5 6 7 8 9 10; do
+for look in $(seq 50); do
     found=
     for p in /proc/[0-9]*; do
         if grep -qs "PGAPPNAME=$0" "$p/environ"; then
@@ -55,6 +55,7 @@ for look in 1 2 3 4 5 6 7 8 9 10; do
         fi
     done
     [ -n "$found" ] || exit 0
+    sleep 0.1
 done
 echo "there are always more of them"
 exit 1

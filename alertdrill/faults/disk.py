@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from alertdrill.errors import FaultError
+from alertdrill.errors import FaultError, StackError
 from alertdrill.faults import ledger
 from alertdrill.faults.beside import run_beside
 from alertdrill.faults.container import Kill
@@ -67,11 +67,16 @@ class DiskFull(Fault):
         ledger.write(stack, self.name, self.service, {})
         if not self._is_up(stack):
             return  # by this very fault, perhaps
-        self._as_root(stack, ["sh", "-c", _FILL, self._in_path("full")])
-        with ledger.refusals(self.name):
-            stack.container(self.service).exec_run(
-                ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
-            )
+        try:
+            self._as_root(stack, ["sh", "-c", _FILL, self._in_path("full")])
+            with ledger.refusals(self.name):
+                stack.container(self.service).exec_run(
+                    ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
+                )
+        except FaultError:
+            if self._is_up(stack):
+                raise
+            # It has ended for want of space already.
 
     def is_effective(self, stack: Target) -> Evidence:
         told = self._write(stack)
@@ -114,7 +119,12 @@ class DiskFull(Fault):
                 return None
             return str(self._beside(stack, _PROBE_VOLUME, "probe"))
         write = 'head -c 4096 /dev/zero > "$0"; status=$?; rm -f "$0"; exit $status'
-        code, output = stack.exec(self.service, ["sh", "-c", write, self._in_path("probe")])
+        try:
+            code, output = stack.exec(self.service, ["sh", "-c", write, self._in_path("probe")])
+        except StackError:
+            if self._is_up(stack):
+                raise
+            return self._write(stack)  # it has just ended
         return output.strip()[-200:] or (f"exit {code}" if code != 0 else "")
 
     def _beside(self, stack: Target, program: str, what: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -187,14 +188,15 @@ class _TransferToxic(_Toxic):
             until_closed=self._awaits_the_end,
         )
         directs = [direct for direct, _ in rounds]
+        throughs = [through for _, through in rounds]
         failed = [f"{d.error} past the proxy" for d in directs if d.error is not None]
-        failed += [t.error for _, t in rounds if t.error is not None]
-        # The fastest of several: a busy machine delays one, a fault all.
-        direct = min(directs, key=self._slowness)
-        through = min((t for _, t in rounds), key=self._slowness)
+        failed += [t.error for t in throughs if t.error is not None]
+        # The fastest of several: a busy machine delays one, or ends its patience; a fault all.
+        direct = min(_not_failed(directs), key=self._slowness)
+        through = min(_not_failed(throughs), key=self._slowness)
         whole = not failed and all(t.received >= d.received > 0 for d, t in rounds)
         told = f"sent {_shown(through)}; past the proxy {_shown(direct)}"
-        bites = all(d.error is None for d in directs) and self._bites(direct, through)
+        bites = direct.error is None and self._bites(direct, through)
         return _Seen(whole, bites, f"{told}{''.join(f'; {why}' for why in failed[:1])}")
 
     def _slowness(self, seen: Transfer) -> float:
@@ -212,6 +214,11 @@ class _TransferToxic(_Toxic):
     @abstractmethod
     def _bites(self, direct: Transfer, through: Transfer) -> bool:
         """Whether ``through`` met the fault, ``direct`` being how it goes without."""
+
+
+def _not_failed(seen: Sequence[Transfer]) -> Sequence[Transfer]:
+    """Those that were answered; all, where none was."""
+    return [one for one in seen if one.error is None] or seen
 
 
 def _is_slowed(direct_s: float, through_s: float, least_s: float) -> bool:

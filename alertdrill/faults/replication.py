@@ -32,7 +32,7 @@ class ReplayPaused(Fault):
     It goes on answering, ever further behind ``primary``. A restart ends it as well.
 
     Proven by: the primary is told by the replica that it has a new write, and not that it has
-    replayed it. Counted: rows written in the primary.
+    replayed it; and replay is paused, not slow. Counted: rows written in the primary.
     """
 
     layer = "data"
@@ -49,7 +49,11 @@ class ReplayPaused(Fault):
 
     def is_effective(self, stack: Target) -> Evidence:
         received, replayed = self._write(stack)
-        return Evidence(received and not replayed, self._told(received, replayed))
+        told = self._told(received, replayed)
+        if not received or replayed:
+            return Evidence(False, told)
+        [state] = ask(stack, self.service, "SELECT pg_get_wal_replay_pause_state()")
+        return Evidence(state == "paused", f"{told}; replay is {state}")  # and not only slow
 
     def heal(self, stack: Target) -> None:
         if stack.container(self.service).attrs["State"]["Running"]:

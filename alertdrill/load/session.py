@@ -199,6 +199,12 @@ class LoadSession:
         with self._lock:
             return self._record.requests(since, _now_if_none(until))
 
+    def longest_silence(self, since: float, until: float | None = None) -> float:
+        """The longest time without a heartbeat of the generator that touches the window, in
+        seconds; ``until`` None: now."""
+        with self._lock:
+            return self._record.longest_silence(since, _now_if_none(until))
+
     def validity(self, since: float, until: float | None = None) -> LoadHealth:
         """Whether the load kept its plan in a window: the generator lived, its heartbeats came,
         and each user class started at least half of its planned requests (not judged in windows

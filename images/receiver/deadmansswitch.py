@@ -8,6 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+# A process that had no processor for a while finds its time over, and the heartbeats that came
+# meanwhile still to be read.
+READING_S = 0.5
+
 
 class DeadMansSwitch:
     """Tells ``notify`` when no heartbeat came for ``patience_s`` seconds, and when one came again.
@@ -52,7 +56,7 @@ class DeadMansSwitch:
             if self._silent_since is not None:
                 self._tell("resolved", self._silent_since)
                 self._silent_since = None
-                self._changed.notify()
+            self._changed.notify()
 
     def _watch(self) -> None:
         with self._changed:
@@ -61,7 +65,10 @@ class DeadMansSwitch:
                 left_s = self._left_s()
                 if left_s is None or left_s > 0:
                     self._changed.wait(left_s)
-                else:
+                    continue
+                self._changed.wait(READING_S)
+                left_s = self._left_s()
+                if not self._stopped and left_s is not None and left_s <= 0:
                     self._silent_since = datetime.now(UTC)
                     self._tell("firing", self._silent_since)
 

@@ -620,7 +620,7 @@ def test_traffic_of_a_pause_met_nothing(world: World) -> None:
     assert Flapping(Break("a", unit=None), 1, 1, 1).exposure(as_stack(world)) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from("abc"), st.floats(0.001, 0.02)), min_size=1, max_size=6

@@ -114,7 +114,6 @@ def judge(response: TestResponse, *, database: bool) -> None:
 
 property_of_a_hub = hypothesis_settings(
     max_examples=60,
-    deadline=None,
     # The same hub serves every example: what one leaves behind may well trip up the next.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

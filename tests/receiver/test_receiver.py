@@ -40,6 +40,8 @@ def _load() -> ModuleType:
 
 
 receiver = _load()
+switch = sys.modules["deadmansswitch"]
+ALARM_S = PATIENCE_S + switch.READING_S
 
 
 @contextlib.contextmanager
@@ -48,7 +50,7 @@ def served(patience_s: float | None = None) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    with server.switch, httpx.Client(base_url=url, timeout=2, trust_env=False) as http:
+    with server.switch, httpx.Client(base_url=url, timeout=20, trust_env=False) as http:
         yield http
     server.shutdown()
     server.server_close()
@@ -144,14 +146,16 @@ def test_silence_raises_the_alarm_once_and_a_heartbeat_ends_it() -> None:
         eventually(lambda: bool(alarms(client)), timeout_s=5, what="the alarm", interval_s=0.02)
         assert time.monotonic() - begun >= PATIENCE_S
         with pytest.raises(DeadlineExceeded):
-            eventually(lambda: len(alarms(client)) > 1, timeout_s=2 * PATIENCE_S, what="another")
+            eventually(lambda: len(alarms(client)) > 1, timeout_s=2 * ALARM_S, what="another")
         beat(client)
         assert alarms(client)[:2] == ["firing", "resolved"]
         eventually(lambda: len(alarms(client)) == 3, timeout_s=5, what="the next alarm")
 
 
 def test_heartbeats_keep_the_switch_quiet(watched: httpx.Client) -> None:
-    last, known = time.monotonic(), 0
+    last = time.monotonic()
+    beat(watched)
+    known = len(alarms(watched))
 
     def alarm_in_time() -> bool:
         """One that rises though the beats came in time; kept from the processor, they don't."""
@@ -162,7 +166,20 @@ def test_heartbeats_keep_the_switch_quiet(watched: httpx.Client) -> None:
         return known > told_before and time.monotonic() - before < PATIENCE_S
 
     with pytest.raises(DeadlineExceeded):
-        eventually(alarm_in_time, timeout_s=3 * PATIENCE_S, what="an alarm", interval_s=0.05)
+        eventually(alarm_in_time, timeout_s=2 * ALARM_S, what="an alarm", interval_s=0.05)
+
+
+def test_a_heartbeat_that_was_still_to_be_read_keeps_it_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one is when the whole process had no processor for a while."""
+    monkeypatch.setattr(switch, "READING_S", 10.0)
+    with served(PATIENCE_S) as client:
+        time.sleep(2 * PATIENCE_S)
+        beat(client)
+        monkeypatch.setattr(switch, "READING_S", 0.0)
+        assert alarms(client) == []
+        eventually(lambda: bool(alarms(client)), timeout_s=20, what="the alarm of the next silence")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +197,7 @@ def test_what_is_no_heartbeat_does_not_stop_the_alarm(
 
 def test_without_patience_nothing_is_waited_for(client: httpx.Client) -> None:
     with pytest.raises(DeadlineExceeded):
-        eventually(lambda: bool(alarms(client)), timeout_s=2 * PATIENCE_S, what="an alarm")
+        eventually(lambda: bool(alarms(client)), timeout_s=2 * ALARM_S, what="an alarm")
 
 
 def test_a_client_that_says_nothing_blocks_nobody(client: httpx.Client) -> None:

@@ -47,7 +47,7 @@ def requests_file(folder: RunFolder, drill: str, content: bytes) -> Path:
     return home / "requests.jsonl"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0.0, 20_000.0), min_size=1, max_size=60))
 def test_each_row_is_the_smallest_value_that_so_many_requests_kept(ms: list[float]) -> None:
     text = percentile_distribution([finished(one) for one in ms]).decode()

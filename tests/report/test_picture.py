@@ -153,7 +153,7 @@ def test_the_load_is_as_high_as_it_was_and_its_failures_show() -> None:
     assert picture(finished=[]).strip is None
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(0.01, 90_000.0), st.lists(st.floats(-50.0, 90_000.0), max_size=8))
 def test_everything_lies_inside_the_picture(end: float, moments: list[float]) -> None:
     kinds = ("pending", "firing", "inactive", "notified", "resolved", "inhibited", "healed")

@@ -235,9 +235,7 @@ PIECES = st.sampled_from(
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), PIECES), min_size=1, max_size=6)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(SHIPPED)), edits=EDITS)
 def test_a_mutated_file_never_raises(name: str, edits: list[tuple[float, int, str]]) -> None:
     text = SHIPPED[name]
@@ -260,7 +258,7 @@ def _has_a_place(finding: Finding, text: str) -> None:
     assert finding.spot.column >= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.sampled_from(

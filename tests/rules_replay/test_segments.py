@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -226,7 +226,6 @@ def test_only_what_is_selected_is_kept(tmp_path):
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(NUMBERS, min_size=5, max_size=5), min_size=1, max_size=4),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alertdrill.errors import UsageError
@@ -329,7 +329,6 @@ STEPS = st.lists(st.integers(0, 1000), min_size=4, max_size=30)
 LENGTHS = st.lists(st.integers(1, 80), min_size=1, max_size=5)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9), STEPS, STEPS, LENGTHS)
 def test_increments_are_conserved(start, calm, wild, lengths):
     """Every increment of the history is one of the recording's, as often as its slot is shown."""
@@ -349,7 +348,6 @@ def test_increments_are_conserved(start, calm, wild, lengths):
     assert got[0] == start + sum(calm[:2])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)), min_size=4),
     st.integers(1, 200),
@@ -375,7 +373,6 @@ SCRAPES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(SCRAPES, SCRAPES, LENGTHS)
 def test_counters_fall_only_where_they_were_reset(calm, wild, lengths):
     """With targets that go down and processes that restart: present just where the target
@@ -401,7 +398,6 @@ def test_counters_fall_only_where_they_were_reset(calm, wild, lengths):
         assert grown[1:].max(initial=0.0) <= most
 
 
-@settings(deadline=None)
 @given(STEPS, LENGTHS)
 def test_the_same_input_gives_the_same_history(steps, lengths):
     made = recorded({X: np.cumsum(steps).tolist(), labels("g"): [float(s) for s in steps]})

@@ -108,8 +108,8 @@ def test_transitions_carry_the_time_of_the_rule_s_evaluation(
 def test_a_blind_watch_says_so_instead_of_showing_old_states(
     source: Source, watch: AlertWatch, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    monkeypatch.setattr(module, "BLIND_S", 0.2)
     assert watch.states()["High"] is AlertState.INACTIVE, "the clean twin"
+    monkeypatch.setattr(module, "BLIND_S", 0.2)
     source.failure = failure
 
     def blind() -> bool:
@@ -291,10 +291,7 @@ def test_a_switch_is_in_the_state_that_was_told_last(source: Source, switched: A
     assert switched.first("Dead", AlertState.FIRING, 100.0) == 102.0
 
 
-def test_a_watch_that_looks_away_goes_on_listening(
-    source: Source, switched: AlertWatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BLIND_S", 0.2)
+def test_a_watch_that_looks_away_goes_on_listening(source: Source, switched: AlertWatch) -> None:
     switched.look_away({"prometheus"})
     source.failure = SignalError("paused")
     assert switched.states() == {"Dead": AlertState.FIRING}, "what Prometheus said is old"

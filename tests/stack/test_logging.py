@@ -44,18 +44,18 @@ def store(stack: Stack) -> Iterator[JsonApi]:
 
 
 def send(stack: Stack, *lines: str) -> None:
-    """To the shipper's port, one line per event."""
-    with socket.create_connection(stack.address("logstash", "tcp"), timeout=10) as shipper:
+    """To the shipper's port, one line per event; it has read them when this returns."""
+    with socket.create_connection(stack.address("logstash", "tcp"), timeout=30) as shipper:
         shipper.sendall("".join(f"{line}\n" for line in lines).encode())
+        shipper.shutdown(socket.SHUT_WR)
+        assert shipper.recv(1) == b"", "closed by whoever has read to the end"
 
 
 def write(stack: Stack, subject: str, part: int) -> None:
-    """``LINES`` lines into a file of their own that the shipper reads; as often as it is asked
-    again, since the engine may run a command twice."""
+    """``LINES`` lines into a file of their own that the shipper reads."""
     line = json.dumps({"message": subject, "number": "NUMBER"}).replace("NUMBER", "%s")
     file = f"/var/log/bakhmach/{subject}-{part}.log"
-    program = f"for i in $(seq {LINES}); do printf '{line}\\n' $i; done > /tmp/lines; "
-    program += f"test -e {file} || mv /tmp/lines {file}"
+    program = f"for i in $(seq {LINES}); do printf '{line}\\n' $i; done > {file}"
     assert stack.exec("logstash", ["sh", "-c", program])[0] == 0
 
 
@@ -124,8 +124,8 @@ def test_lines_written_while_something_is_broken_arrive_once(
     needs_shipper = not isinstance(fault, Partition) and fault.breaks == {"logstash"}
     write(stack, subject, 1)
     await_count(store, "bakhmach-app-*", f"message:{subject}", LINES)
-    fault.inject(stack)
     try:
+        fault.inject(stack)
         assert fault.is_effective(stack).holds
         if not needs_shipper:  # it writes the file
             write(stack, subject, 2)
@@ -147,7 +147,7 @@ def test_what_was_read_and_not_stored_outlives_a_restart_of_the_shipper(
     hangs.inject(stack)
     try:
         send(stack, *(json.dumps({"type": "app", "message": "restarted"}) for _ in range(LINES)))
-        time.sleep(1.0)  # until they were read
+        time.sleep(1.0)  # until they were handed on to what outlives a restart
         stops.inject(stack)
     finally:
         stops.heal(stack)

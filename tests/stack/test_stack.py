@@ -44,7 +44,7 @@ def test_every_component_is_ready_and_nothing_is_left_after_success(
     engine: docker.DockerClient,
 ) -> None:
     with small_stack() as stack:
-        assert httpx.get(stack.url("receiver") + "/-/ready", timeout=2).status_code == 200
+        assert httpx.get(stack.url("receiver") + "/-/ready", timeout=20).status_code == 200
         assert stack.exec("redis", ["redis-cli", "PING"]) == (0, "PONG\n")
         assert {s.component for s in stack.started} == {"receiver", "redis"}
         assert left_behind(engine, stack.run_id)
@@ -64,7 +64,7 @@ def test_a_restarted_component_comes_back_at_the_same_address() -> None:
         stack.container("receiver").start()
         stack.wait_ready("receiver")
         assert stack.url("receiver") == before
-        assert httpx.get(before + "/-/ready", timeout=2).is_success
+        assert httpx.get(before + "/-/ready", timeout=20).is_success
 
 
 def test_two_stacks_side_by_side_do_not_see_each_other() -> None:
@@ -82,8 +82,8 @@ def test_two_stacks_side_by_side_do_not_see_each_other() -> None:
         assert one.exec("receiver", ["python3", "-c", code, theirs])[0] == 9
         assert one.url("receiver") != other.url("receiver")
         # The same name, in each network, is that network's own component.
-        httpx.post(one.url("receiver") + "/webhooks", json={"n": 1}, timeout=2)
-        seen = httpx.get(other.url("receiver") + "/webhooks?after=0", timeout=2).json()
+        httpx.post(one.url("receiver") + "/webhooks", json={"n": 1}, timeout=20)
+        seen = httpx.get(other.url("receiver") + "/webhooks?after=0", timeout=20).json()
         assert seen["webhooks"] == []
 
 
@@ -159,7 +159,7 @@ def never_ready(name: str, *, timeout_s: float) -> Component:
 def test_one_that_does_not_get_ready_is_named_with_its_log_and_the_rest_is_removed(
     engine: docker.DockerClient,
 ) -> None:
-    stack = small_stack(never_ready("sleeper", timeout_s=2.0))
+    stack = small_stack(never_ready("sleeper", timeout_s=10.0))
     with pytest.raises(ComponentNotReady) as caught:
         stack.start()
     message = str(caught.value)
@@ -173,7 +173,10 @@ def test_one_that_exits_is_not_waited_for(engine: docker.DockerClient) -> None:
     quitter = Component(
         "quitter",
         image="receiver",
-        command=("python3", "-c", "import sys; print('no disk'); sys.exit(7)"),
+        command=(
+            *("python3", "-c"),
+            "import sys, time; print('no disk', flush=True); time.sleep(1); sys.exit(7)",
+        ),
         ports={"http": 8080},
         ready=http_ok("/-/ready", timeout_s=60.0),
     )
