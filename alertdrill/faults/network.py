@@ -12,7 +12,7 @@ from alertdrill.errors import UsageError
 from alertdrill.faults import vantage
 from alertdrill.faults.contract import Dosage, Evidence, Exposure, Fault, Target
 from alertdrill.faults.guard import refuse_stranger
-from alertdrill.faults.toxiproxy import PROXY, TOXIC_PREFIX, toxiproxy
+from alertdrill.faults.toxiproxy import PROXY, TOXIC_PREFIX, toxiproxy, without_toxic
 from alertdrill.faults.transfer import Transfer, transfers
 
 CONNECT_TIMEOUT_S = 1.0
@@ -131,7 +131,7 @@ class _Toxic(_NetworkFault):
         )
 
     def heal(self, stack: Target) -> None:
-        toxiproxy(stack).remove_toxic(self.service, self._toxic_name())
+        without_toxic(stack, self.service, self._toxic_name())
 
     def is_healed(self, stack: Target) -> Evidence:
         left = sorted(toxiproxy(stack).proxy(self.service).toxics)

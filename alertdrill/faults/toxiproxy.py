@@ -12,11 +12,14 @@ from typing import Any
 
 import httpx
 
-from alertdrill.errors import FaultError
+from alertdrill.errors import DeadlineExceeded, FaultError
 from alertdrill.faults.contract import Target
+from alertdrill.faults.ledger import refusals
+from alertdrill.wait import eventually
 
 PROXY = "toxiproxy"
 TOXIC_PREFIX = "alertdrill-"
+RESTARTED_WITHIN_S = 15.0
 _BYTES = re.compile(r"^toxiproxy_proxy_received_bytes_total\{(.*)\} (\S+)$", re.MULTILINE)
 
 
@@ -33,6 +36,10 @@ class Proxy:
     @property
     def port(self) -> int:
         return int(self.listen.rpartition(":")[2])
+
+
+class Unanswered(FaultError):
+    """The server took the question and said nothing."""
 
 
 class Toxiproxy:
@@ -147,6 +154,10 @@ class Toxiproxy:
                 timeout=self._timeout_s, trust_env=False, verify=False, transport=self._transport
             ) as client:
                 answer = client.request(method, self._url + path, json=json)
+        except httpx.TimeoutException as error:
+            raise Unanswered(
+                f"{method} {self._url}{path} was not answered within {self._timeout_s:g} s"
+            ) from error
         except httpx.HTTPError as error:
             raise FaultError(
                 f"{method} {self._url}{path} failed: {str(error) or type(error).__name__}"
@@ -161,3 +172,32 @@ class Toxiproxy:
 def toxiproxy(stack: Target) -> Toxiproxy:
     """The server of ``stack``."""
     return Toxiproxy(stack.url(PROXY, "api"))
+
+
+def without_toxic(stack: Target, proxy: str, name: str) -> None:
+    """Remove a toxic, whatever it takes.
+
+    Where a client went away amid an answer, the server may wait for it for ever, and answers
+    nothing more (toxiproxy 558). Started anew it has its proxies and no toxic; what was connected
+    is then cut. Raises FaultError.
+    """
+    try:
+        toxiproxy(stack).remove_toxic(proxy, name)
+    except Unanswered as hangs:
+        with refusals(f"{PROXY}, started anew since it hangs"):
+            stack.container(PROXY).restart(timeout=0)
+        try:
+            eventually(
+                lambda: _is_without(stack, proxy, name),
+                timeout_s=RESTARTED_WITHIN_S,
+                what=f"{PROXY} to answer again",
+            )
+        except DeadlineExceeded as error:
+            raise FaultError(f"{hangs}; started anew: {error}") from error
+
+
+def _is_without(stack: Target, proxy: str, name: str) -> bool:
+    try:
+        return name not in toxiproxy(stack).proxy(proxy).toxics
+    except FaultError:
+        return False

@@ -26,7 +26,7 @@ from alertdrill.faults.network import (
     Slicer,
     SlowClose,
 )
-from alertdrill.faults.toxiproxy import toxiproxy
+from alertdrill.faults.toxiproxy import Toxiproxy, Unanswered, toxiproxy
 from alertdrill.faults.transfer import transfers
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
@@ -434,3 +434,25 @@ def stopped_flapping_s(stack: Stack) -> float:
     states = {proxy.proxy("redis").enabled for _ in range(40)}
     assert states == {True}
     return took_s
+
+
+def test_a_proxy_that_hangs_when_a_toxic_is_removed_is_started_anew(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Latency("redis", 300, client=CLIENT, seen_from=CLIENT)
+    fault.inject(stack)
+    begun = stack.container("toxiproxy").attrs["State"]["StartedAt"]
+    seen_effective(fault, stack)
+    ask = Toxiproxy._call
+
+    def hang_once(server: Toxiproxy, method: str, path: str, json: object = None) -> httpx.Response:
+        if method == "DELETE":
+            monkeypatch.setattr(Toxiproxy, "_call", ask)
+            raise Unanswered(f"{method} {path} was not answered")
+        return ask(server, method, path, json)
+
+    monkeypatch.setattr(Toxiproxy, "_call", hang_once)
+    fault.heal(stack)
+    assert stack.container("toxiproxy").attrs["State"]["StartedAt"] != begun
+    seen_healed(fault, stack)
+    assert leftovers(stack) == []
