@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,11 +15,15 @@ from alertdrill.checks import shipping as module
 from alertdrill.checks.contract import View
 from alertdrill.checks.shipping import Shipping, lost
 from alertdrill.config import LogStore
+from alertdrill.errors import SignalError
 from alertdrill.faults.container import Pause
+from alertdrill.signals.logs import EngineLogs, StoredLogs
 from alertdrill.stack.component import Component
 from alertdrill.stack.readiness import command_ok
 from alertdrill.stack.run import Stack
+from alertdrill.timeline import unix_of
 from alertdrill.verdict import Reason, Verdict
+from alertdrill.wait import eventually
 from tests.stack.small import small_stack
 
 # Twenty lines a second of three loggers: one writes each line to the file that is shipped, one
@@ -46,7 +52,26 @@ def stack() -> Iterator[Stack]:
         ready=command_ok("test", "-s", "/var/log/bakhmach/writer.log"),
     )
     with small_stack(writer, names=("elasticsearch", "logstash")) as stack:
+        url = stack.url("elasticsearch")
+        with closing(StoredLogs(url, "bakhmach-app-*")) as stored:
+            eventually(lambda: _has_any(stored), timeout_s=60, what="the first line to be stored")
         yield stack
+
+
+def _has_any(stored: StoredLogs) -> bool:
+    try:
+        return bool(stored.since(datetime.now(UTC) - timedelta(hours=1)))
+    except SignalError:
+        return False  # there is no index yet
+
+
+def await_printed(stack: Stack, begun: float, count: int) -> None:
+    """Until the engine has so many lines that were written since."""
+    eventually(
+        lambda: len(EngineLogs(stack).lines("writer", unix_of(begun), "@timestamp")) >= count,
+        timeout_s=30,
+        what=f"{count} lines",
+    )
 
 
 def view_of(stack: object, injected: float) -> View:
@@ -74,7 +99,7 @@ def test_lines_that_never_arrive_are_found(
 ) -> None:
     monkeypatch.setattr(module, "ARRIVED_WITHIN_S", 10.0)
     begun = time.monotonic()
-    time.sleep(1.0)
+    await_printed(stack, begun, 30)
     check = Shipping(store(logger))
     [finding] = check.after(view_of(stack, begun))
     assert finding.reason is Reason.LOG_NOT_STORED
@@ -91,7 +116,7 @@ def test_lines_that_arrive_are_no_finding_even_if_they_come_late(stack: Stack) -
     fault = Pause("logstash")
     fault.inject(stack)
     try:
-        time.sleep(2.0)
+        await_printed(stack, begun, 60)
         check = Shipping(store("whole"))
     finally:
         fault.heal(stack)

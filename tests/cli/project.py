@@ -36,6 +36,6 @@ def run(
         env={**os.environ, "PYTHONPATH": str(folder), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )

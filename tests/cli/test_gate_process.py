@@ -69,7 +69,7 @@ def gate(
         return None
 
     try:
-        yield process, eventually(injected, timeout_s=120, what="the fault", interval_s=0.2)
+        yield process, eventually(injected, timeout_s=300, what="the fault", interval_s=0.2)
     finally:
         if process.poll() is None:
             process.kill()

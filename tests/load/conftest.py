@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from alertdrill.load.session import LoadSession
+from alertdrill.load.window import Window
 from alertdrill.wait import eventually
 
 TRIES = 5
@@ -116,19 +117,26 @@ def wait_for_requests(running: LoadSession, since: float, count: int) -> None:
     )
 
 
-def kept_plan(running: LoadSession, requests: int, **rates: float) -> tuple[float, float]:
+def kept_plan(
+    running: LoadSession,
+    requests: int,
+    also: Callable[[Window], bool] = lambda _: True,
+    **rates: float,
+) -> tuple[float, float]:
     """A stretch of about so many ``requests`` in which each class of users kept its rate within
-    10 %: begin and end. Being kept from the processor spoils one stretch, a wrong rate all."""
+    10 %, and ``also`` held: begin and end. Being kept from the processor spoils one stretch, a
+    wrong rate all."""
     seen: list[dict[str, float]] = []
     for _ in range(TRIES):
         since = time.monotonic()
         wait_for_requests(running, since, requests)
         until = time.monotonic()
-        by_user = running.since(since, until).by_user
+        window = running.since(since, until)
+        by_user = window.by_user
         seen.append({user: by_user[user].requests / (until - since) for user in rates})
-        if seen[-1] == pytest.approx(rates, rel=0.1):
+        if seen[-1] == pytest.approx(rates, rel=0.1) and also(window):
             return since, until
-    raise AssertionError(f"{rates} a second were not kept: {seen}")
+    raise AssertionError(f"{rates} a second were not kept: {seen}; the last: {window}")
 
 
 @pytest.fixture
