@@ -108,6 +108,11 @@ def on_a_kept_stack_unguarded(run_id: str, seed: int, out: Connection) -> None:
     threading.Event().wait(20)
 
 
+def is_guarded(run_id: str) -> bool:
+    """Whether a guardian watches over a fault on that stack."""
+    return f"@alertdrill-fault-{run_id}" in Path("/proc/net/unix").read_text(encoding="utf-8")
+
+
 def _can_be_interrupted() -> None:
     # A test run in the background has it ignored, and a child inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

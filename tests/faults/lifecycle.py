@@ -34,8 +34,8 @@ def seen_healed(fault: Fault, stack: Stack) -> None:
 def bites_only_while_injected(fault: Fault, stack: Stack) -> None:
     """Raises AssertionError or DeadlineExceeded. Leaves the stack healed."""
     assert leftovers(stack) == []
-    assert not fault.is_effective(stack).holds
-    assert fault.is_healed(stack).holds, fault.is_healed(stack).seen
+    seen_harmless(fault, stack)
+    seen_healed(fault, stack)
     fault.heal(stack)
     try:
         fault.inject(stack)
@@ -47,6 +47,6 @@ def bites_only_while_injected(fault: Fault, stack: Stack) -> None:
     finally:
         fault.heal(stack)
     seen_healed(fault, stack)
-    assert not fault.is_effective(stack).holds
+    seen_harmless(fault, stack)
     fault.heal(stack)
     assert leftovers(stack) == []

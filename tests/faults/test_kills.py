@@ -7,6 +7,7 @@ healed: by the process, and after SIGKILL by the guardian.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -15,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -65,11 +65,11 @@ def deaths(count: int, seed: int, *, since: tuple[str, ...] = (doomed.BEGUN,)) -
     return [
         Death(
             chance.choice(SIGNALS),
-            chance.uniform(0, LATEST_S),
+            chance.uniform(0, LATEST_S if start != doomed.BROKEN else doomed.LONGEST_S / 2),
             chance.randrange(10**6),
-            since[number % len(since)],
+            start,
         )
-        for number in range(count)
+        for start in itertools.islice(itertools.cycle(since), count)
     ]
 
 
@@ -174,10 +174,6 @@ def kept(images: dict[str, str]) -> Iterator[list[Stack]]:
             stack.stop()
 
 
-def is_guarded(run_id: str) -> bool:
-    return f"@alertdrill-fault-{run_id}" in Path("/proc/net/unix").read_text(encoding="utf-8")
-
-
 def test_a_kept_stack_is_as_it_was(processes: ForkServerContext, kept: list[Stack]) -> None:
     broken: list[Death] = []
 
@@ -197,13 +193,17 @@ def test_a_kept_stack_is_as_it_was(processes: ForkServerContext, kept: list[Stac
                     timeout_s=within_s,
                     what="the stack to be as it was",
                 )
-                eventually(lambda: not is_guarded(run_id), timeout_s=30, what="the guardian to go")
+                eventually(
+                    lambda: not doomed.is_guarded(run_id), timeout_s=30, what="the guardian to go"
+                )
                 assert before.changes(survey(stack)) == []
             except Exception as error:  # noqa: BLE001 - each death is reported, whatever came of it
                 wrong.append(f"{death}: {error}; {before.changes(survey(stack))}")
         return wrong
 
-    all_of_them = deaths(KILLS_OF_GUESTS, SEED + 1)
+    # From the begin, and from when it breaks something: how long it takes until then is the
+    # machine's affair.
+    all_of_them = deaths(KILLS_OF_GUESTS, SEED + 1, since=(doomed.BEGUN, doomed.BROKEN))
     shares = [all_of_them[n :: len(kept)] for n in range(len(kept))]
     with ThreadPoolExecutor(len(kept)) as pool:
         assert [w for found in pool.map(on, kept, shares) for w in found] == []

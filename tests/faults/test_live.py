@@ -226,7 +226,7 @@ def test_a_delay_holds_up_nobody_else_and_healing_ends_it(stack: Stack) -> None:
             ["python3", "-c", _REQUESTS, json.dumps(question)], detach=True
         )
         eventually(
-            lambda: count(slow, stack) == before + 1, timeout_s=5, what="a request to be held"
+            lambda: count(slow, stack) == before + 1, timeout_s=15, what="a request to be held"
         )
         assert send(stack, 20, path="/unknown") == [404] * 20
         assert JSON_PATH in str(stack.container(CLIENT).top())
@@ -234,7 +234,7 @@ def test_a_delay_holds_up_nobody_else_and_healing_ends_it(stack: Stack) -> None:
         slow.heal(stack)
     eventually(
         lambda: JSON_PATH not in str(stack.container(CLIENT).top()),
-        timeout_s=2,
+        timeout_s=15,
         what="the held request to be let go",
     )
     assert send(stack, 1) == [200]
@@ -254,7 +254,7 @@ def test_latency_is_accurate_within_10_ms(stack: Stack) -> None:
     fault = Latency("postgres", 100, client=CLIENT)
 
     def answer_ms() -> float:
-        answer_s = vantage.round_trip(stack, CLIENT, "postgres", "toxiproxy", 5432, 2).answer_s
+        answer_s = vantage.round_trip(stack, CLIENT, "postgres", "toxiproxy", 5432, 10).answer_s
         assert answer_s is not None
         return 1000 * answer_s
 
@@ -309,7 +309,7 @@ def test_refused_connections_of_the_client_are_counted_and_no_others(stack: Stac
     before = count(fault, stack)
     fault.inject(stack)
     try:
-        assert fault.is_effective(stack).holds
+        seen_effective(fault, stack)
         assert count(fault, stack) == before
         for _ in range(3):
             vantage.round_trip(stack, CLIENT, "redis", "toxiproxy", 6379, 1)
@@ -324,9 +324,9 @@ def test_bytes_under_latency_are_counted_while_the_connection_is_open(stack: Sta
     fault.inject(stack)
     try:
         for _ in range(3):
-            assert fault.is_effective(stack).holds
+            seen_effective(fault, stack)
         eventually(
-            lambda: count(fault, stack) == before, timeout_s=5, what="proofs not to be counted"
+            lambda: count(fault, stack) == before, timeout_s=15, what="proofs not to be counted"
         )
         stack.container(CLIENT).exec_run(["python3", "-c", _TALK], detach=True)
         sent_and_received = 20 * (len("PING\r\n") + len("+PONG\r\n"))

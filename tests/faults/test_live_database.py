@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from alertdrill.errors import FaultError, UsageError
+from alertdrill.errors import DeadlineExceeded, FaultError, StackError, UsageError
 from alertdrill.faults.container import Kill
 from alertdrill.faults.contract import Fault
 from alertdrill.faults.database import HeldConnections, LongLock, SlowQuery
@@ -16,7 +17,12 @@ from alertdrill.faults.replication import ReplayPaused
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
-from tests.faults.lifecycle import bites_only_while_injected, seen_effective, seen_healed
+from tests.faults.lifecycle import (
+    bites_only_while_injected,
+    seen_effective,
+    seen_harmless,
+    seen_healed,
+)
 
 TABLE = 'odd "one"'
 QUOTED = '"odd ""one"""'
@@ -90,11 +96,18 @@ def test_when_no_slot_is_left_nobody_gets_in_and_healing_needs_none(stack: Stack
 
 
 def test_a_slot_that_somebody_was_just_leaving_is_taken_too(stack: Stack) -> None:
-    leaves = ["psql", "-XAtq", "-U", "hub", "-d", "hub", "-c", "SELECT pg_sleep(2.5)"]
-    for _ in range(3):
-        stack.container("postgres").exec_run(leaves, detach=True)
+    leaves = "psql -XAtq -U hub -d hub -c 'SELECT pg_sleep(2.5)' &"
     others = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(2.5)'"
-    eventually(lambda: sql(stack, others) == (0, "3"), timeout_s=10, what="three others")
+
+    def three_others_are_there() -> bool:
+        """A busy machine may see them only when they have left."""
+        stack.container("postgres").exec_run(["sh", "-c", f"{3 * leaves} wait"], detach=True)
+        with contextlib.suppress(DeadlineExceeded):
+            eventually(lambda: sql(stack, others) == (0, "3"), timeout_s=5, what="three others")
+            return True
+        return False
+
+    eventually(three_others_are_there, timeout_s=30, what="three others")
     fault = HeldConnections()
     fault.inject(stack)
     try:
@@ -128,7 +141,7 @@ def test_somebody_elses_lock_is_not_taken_for_the_faults(stack: Stack) -> None:
         seen = LongLock(TABLE).is_effective(stack)
         assert (seen.holds, "with 0 sessions of the fault" in seen.seen) == (False, True)
         LongLock(TABLE).heal(stack)
-        assert other.is_effective(stack).holds, "healing ends one fault's sessions and no others"
+        seen_effective(other, stack)  # healing ends one fault's sessions and no others
     finally:
         other.heal(stack)
 
@@ -141,7 +154,7 @@ def test_slow_queries_run_until_they_are_ended(stack: Stack) -> None:
         assert not SlowQuery(3).is_effective(stack).holds
     finally:
         SlowQuery().heal(stack)  # as another process would, which knows only the name
-    assert not fault.is_effective(stack).holds
+    seen_harmless(fault, stack)
 
 
 def test_sessions_do_not_outlive_their_server(stack: Stack) -> None:
@@ -165,15 +178,16 @@ def test_a_server_without_room_for_its_wal_ends_and_has_every_row_that_it_acknow
     fault.inject(stack)
     try:
         # The segment that was begun has room, and so may the next one have.
-        while sql(stack, row)[0] == 0:
-            acknowledged += 1
-            assert acknowledged < 5
+        with contextlib.suppress(StackError):  # in a server that has just ended nothing runs
+            while sql(stack, row)[0] == 0:
+                acknowledged += 1
+                assert acknowledged < 5
         eventually(
             lambda: not stack.container("postgres").attrs["State"]["Running"],
             timeout_s=10,
             what="the server to end",
         )
-        assert fault.is_effective(stack).holds
+        seen_effective(fault, stack)
         assert not fault.is_healed(stack).holds
     finally:
         fault.heal(stack)

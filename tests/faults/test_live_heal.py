@@ -217,9 +217,14 @@ class HealsLate(HttpStatus):
 
 def test_one_that_heals_late_is_found_out(stack: Stack, keys: list[str]) -> None:
     fault = HealsLate("github", rate=1.0)
-    fault.inject(stack)
-    try:
-        called, asked = asked_while_healing(stack, "get", keys, lambda: fault.heal(stack))
-    finally:
-        replace(fault).heal(stack)
-    assert any(a.wrong for a in asked if a.begun >= called + WITHIN_S)
+
+    def found_out() -> bool:
+        fault.inject(stack)
+        try:
+            called, asked = asked_while_healing(stack, "get", keys, lambda: fault.heal(stack))
+        finally:
+            replace(fault).heal(stack)
+        return any(a.wrong for a in asked if a.begun >= called + WITHIN_S)
+
+    # A busy machine may keep the clients from asking while it is late.
+    assert any(found_out() for _ in range(3))

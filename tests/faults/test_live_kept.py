@@ -64,6 +64,8 @@ def before(stack: Stack) -> Iterator[World]:
         timeout_s=HEALED_WITHIN_S,
         what="the stack to be as it was",
     )
+    # One that doesn't know whether its runner had injected looks for a while longer.
+    eventually(lambda: not doomed.is_guarded(stack.run_id), timeout_s=30, what="the guardian to go")
 
 
 @pytest.fixture(scope="module")

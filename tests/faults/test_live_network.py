@@ -178,13 +178,14 @@ def test_bandwidth_is_accurate_within_10_percent(stack: Stack, rate_kb_s: int) -
     size = max(100_000, 500 * rate_kb_s)
     fault.inject(stack)
     try:
-        rounds = transfers(stack, CLIENT, "redis", size, 10, rounds=3)
+        rounds = transfers(stack, CLIENT, "redis", size, 10, rounds=5)
     finally:
         fault.heal(stack)
     assert all(through.received == direct.received > size for direct, through in rounds)
     wanted_s = size / 1000 / rate_kb_s
     assert min(direct.took_s for direct, _ in rounds) < wanted_s / 5, "nothing else limits it"
-    measured = statistics.median(t.received / 1000 / t.took_s for _, t in rounds)
+    # A busy machine makes some slower; a wrong rate is wrong in all.
+    measured = max(t.received / 1000 / t.took_s for _, t in rounds)
     assert measured == pytest.approx(rate_kb_s, rel=0.1)
 
 
@@ -227,10 +228,11 @@ def test_slices_are_of_their_size_and_their_pauses_add_up(stack: Stack) -> None:
     fault = Slicer("redis", size, 100, round(pause_s * 1e6), client=CLIENT)
     fault.inject(stack)
     try:
-        [(_, through)] = transfers(stack, CLIENT, "redis", 40_000, 10)
+        rounds = transfers(stack, CLIENT, "redis", 40_000, 10, rounds=3)
     finally:
         fault.heal(stack)
-    pieces = through.took_s / pause_s
+    # The fastest of three: a busy machine makes pauses longer.
+    pieces = min(through.took_s for _, through in rounds) / pause_s
     # Halved until small enough, so they are between half the average and the average plus 10 %.
     assert 40_000 / (1.1 * size) - 1 <= pieces <= 2.2 * 40_000 / size
 
@@ -286,23 +288,23 @@ def test_traffic_under_a_cut_is_counted(stack: Stack) -> None:
     fault.inject(stack)
     try:
         assert fetch(stack, 5_000)[0] == 100
-        eventually(lambda: count(fault, stack) > before, timeout_s=5, what="bytes to be counted")
+        eventually(lambda: count(fault, stack) > before, timeout_s=15, what="bytes to be counted")
     finally:
         fault.heal(stack)
 
 
 def test_the_quantile_says_how_many_are_slow(stack: Stack) -> None:
-    fault = HttpSlow("github", 2.0, quantile=0.9, path=JSON_PATH)
+    fault = HttpSlow("github", 6.0, quantile=0.9, path=JSON_PATH)
     assert fault.config()["rate"] == 0.1
     before = count(fault, stack)
     fault.inject(stack)
     try:
-        elapsed = sorted(get(stack, 5)[1] for _ in range(30))
+        elapsed = sorted(get(stack, 20)[1] for _ in range(30))
         slow = count(fault, stack) - before
     finally:
         fault.heal(stack)
-    assert slow == sum(s >= 2.0 for s in elapsed)
-    assert elapsed[14] < 2.0, "the median is as ever"
+    assert slow == sum(s >= 6.0 for s in elapsed)
+    assert elapsed[14] < 6.0, "the median is as ever"
     for wrong in ({"quantile": 1.0}, {"quantile": 0.5, "rate": 0.5}, {"quantile": 0.5, "every": 2}):
         with pytest.raises(UsageError, match="quantile"):
             HttpSlow("github", 1, **wrong)  # type: ignore[arg-type]
@@ -355,7 +357,7 @@ def test_healing_lets_a_held_request_go_at_once(stack: Stack) -> None:
     client = threading.Thread(target=lambda: answers.append(get(stack, 20, ISSUES_PATH)))
     try:
         client.start()
-        eventually(lambda: count(fault, stack) > before, timeout_s=5, what="a held request")
+        eventually(lambda: count(fault, stack) > before, timeout_s=15, what="a held request")
         assert not answers
         assert reached_upstream(stack) == reached
     finally:
@@ -381,7 +383,7 @@ def test_together_counts_only_what_met_every_part(stack: Stack) -> None:
         fetch(stack, 1_000)
         assert count(both, stack) == before, "no request met the other part"
         assert get(stack, 5)[0] == 503
-        eventually(lambda: count(both, stack) > before, timeout_s=5, what="both to be met")
+        eventually(lambda: count(both, stack) > before, timeout_s=15, what="both to be met")
     finally:
         both.heal(stack)
 
@@ -397,7 +399,7 @@ def test_a_ramp_is_felt_step_by_step(stack: Stack) -> None:
     fault = Ramp(Latency("redis", 1, client=CLIENT), "latency_ms", (100, 300), step_s=6)
 
     def answer_s() -> float:
-        answer = vantage.round_trip(stack, CLIENT, "redis", "toxiproxy", 6379, 3).answer_s
+        answer = vantage.round_trip(stack, CLIENT, "redis", "toxiproxy", 6379, 10).answer_s
         assert answer is not None
         return answer
 
@@ -424,7 +426,7 @@ def stopped_flapping_s(stack: Stack) -> float:
     for wanted in (True, False, True, False):
         eventually(
             lambda wanted=wanted: proxy.proxy("redis").enabled is wanted,  # type: ignore[misc]
-            timeout_s=3,
+            timeout_s=15,
             what="it to come and go",
             interval_s=0.01,
         )

@@ -85,11 +85,11 @@ def test_an_open_connection_falls_silent(stack: Stack) -> None:
         return stack.exec(CLIENT, ["test", "-e", path])[0] == 0
 
     client.exec_run(["python3", "-c", _TALK], detach=True)
-    eventually(lambda: exists("/tmp/open"), timeout_s=5, what="the connection to be used")
+    eventually(lambda: exists("/tmp/open"), timeout_s=15, what="the connection to be used")
     fault.inject(stack)
     try:
         stack.exec(CLIENT, ["touch", "/tmp/go"])
-        eventually(lambda: exists("/tmp/heard"), timeout_s=5, what="the client to have waited")
+        eventually(lambda: exists("/tmp/heard"), timeout_s=15, what="the client to have waited")
     finally:
         fault.heal(stack)
     assert stack.exec(CLIENT, ["cat", "/tmp/heard"]) == (0, "silence")

@@ -44,13 +44,17 @@ def test_the_hub_says_the_age_of_what_is_not_replayed(stack: Stack, url: str) ->
     try:
         eventually(lambda: replication.lag_s() == 0, timeout_s=10, what="a lag of nothing")
         fault.inject(stack)
-        assert leftovers(stack) == [f"{REPLICA} doesn't replay: it is paused"]
+        eventually(
+            lambda: leftovers(stack) == [f"{REPLICA} doesn't replay: it is paused"],
+            timeout_s=15,
+            what="the replica to pause",
+        )
         # A session counts what it wrote when it ends, at the latest.
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             connection.execute("CREATE TABLE written AS SELECT 1 AS n")
             connection.execute("DROP TABLE written")
         eventually(
-            lambda: fault.exposure(stack).count > before, timeout_s=5, what="rows to be counted"
+            lambda: fault.exposure(stack).count > before, timeout_s=15, what="rows to be counted"
         )
         eventually(lambda: replication.lag_s() > 2, timeout_s=10, what="a lag of 2 s")
         fault.heal(stack)

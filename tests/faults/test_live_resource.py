@@ -167,7 +167,7 @@ def test_a_full_disk_takes_no_more_and_is_as_empty_as_before(stack: Stack) -> No
         assert used() == str(8 * 1024)
     finally:
         fault.heal(stack)
-    eventually(lambda: used() == before, timeout_s=2, what="the room to be back")
+    eventually(lambda: used() == before, timeout_s=15, what="the room to be back")
     assert stack.exec(SERVICE, ["ls", "-A", "/logs"]) == (0, "")
 
 
@@ -179,7 +179,7 @@ def test_what_is_freed_on_a_full_disk_is_gone_at_once(stack: Stack) -> None:
     try:
         assert stack.exec(SERVICE, ["rm", "/logs/ballast"]) == (0, "")
         eventually(
-            lambda: fault.is_effective(stack).holds, timeout_s=2, what="the disk to be full again"
+            lambda: fault.is_effective(stack).holds, timeout_s=15, what="the disk to be full again"
         )
     finally:
         fault.heal(stack)

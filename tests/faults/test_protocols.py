@@ -77,7 +77,14 @@ def server(protocol: Protocol) -> Iterator[Server]:
     server.socket.close()
 
 
-def look(fault: Any, server: Server, upstream: str, tally: str, monkeypatch: Any) -> Any:
+def look(
+    fault: Any,
+    server: Server,
+    upstream: str,
+    tally: str,
+    monkeypatch: Any,
+    patience_s: float = 10.0,
+) -> Any:
     """What ``fault`` sees of ``server`` behind a proxy that leads to ``upstream``."""
     proxy = Proxy(fault.service, f"0.0.0.0:{server.port}", upstream, True, {})
 
@@ -86,7 +93,7 @@ def look(fault: Any, server: Server, upstream: str, tally: str, monkeypatch: Any
             return proxy
 
     monkeypatch.setattr(network, "toxiproxy", lambda _: OneProxy())
-    return fault._look(Here(server, tally), 0.5)
+    return fault._look(Here(server, tally), patience_s)
 
 
 def test_a_server_is_answered_in_the_protocol_that_is_declared(
@@ -108,7 +115,8 @@ def test_undeclared_it_follows_from_the_port_behind_the_proxy(
     name = {"PostgreSQL": "redis", "Redis": "postgres"}[protocol.name]
     fault = BlackHole(name, client="hub")
     assert look(fault, server, f"{name}:{port}", tally, monkeypatch).answered
-    assert not look(fault, server, f"{name}:9999", tally, monkeypatch).answered, "that is HTTP"
+    as_http = look(fault, server, f"{name}:9999", tally, monkeypatch, patience_s=0.5)
+    assert not as_http.answered
 
 
 def test_elsewhere_it_is_http() -> None:

@@ -55,9 +55,8 @@ def test_concurrent_syncs_neither_deadlock_nor_count_a_key_twice(whole_hub: Made
         clients = [whole_hub.app.test_client() for _ in range(24)]
 
         def all_are_served() -> bool:
-            return {answer.status_code for answer in pool.map(lambda c: c.get(ITEMS), clients)} == {
-                200
-            }
+            answers = pool.map(lambda client: client.get(ITEMS), clients)
+            return {answer.status_code for answer in answers} == {200}
 
         until(all_are_served, timeout_s=20)  # the pool is open
         documents = list(pool.map(lambda body: sync(whole_hub, **body), bodies))
