@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from alertdrill import shield
-from alertdrill.shield import signals_deferred, undone
+from alertdrill.shield import first_finished, signals_deferred, undone
 
 Way = Callable[[Callable[[], None], Callable[[], None]], None]
 
@@ -136,3 +139,14 @@ print("went on")
 def test_a_signal_that_nobody_handles_ends_the_process_after_undoing() -> None:
     ran = subprocess.run([sys.executable, "-c", DIES], capture_output=True, text=True, timeout=20)
     assert (ran.stdout, ran.returncode) == ("undone\n", -signal.SIGTERM)
+
+
+def test_what_is_finished_is_given_and_a_signal_ends_the_wait() -> None:
+    hurries, waits = Future[int](), Future[int]()
+    hurries.set_result(1)
+    assert first_finished([hurries, waits]) == {hurries}
+    interrupting = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        first_finished([waits])
+    interrupting.join()

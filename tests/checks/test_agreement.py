@@ -164,3 +164,12 @@ def test_bounds_hold_at_their_ends() -> None:
 def test_what_an_outage_costs() -> None:
     # Half of the requests fail for 12 minutes, and 1 % may: 50 times too fast, 6 minutes' worth.
     assert cost(Tally(200, 100), 0.99, 720.0) == {"bad_share": 0.5, "burn": 50, "cost_min": 6}
+
+
+def test_answers_that_a_starved_generator_wrote_down_late_decide_nothing() -> None:
+    counted = grown(syncs=[ticks(0, 1, 2)], bad_syncs=[ticks(0, 0, 0)])
+    # The second was counted before the last scrape, and written down 1.8 s after it.
+    seen = requests(101, 103.8)
+    strict = compare(SLI, seen, counted, patience_s=5.0)
+    assert [finding.reason for finding in strict.findings()] == [Reason.METRICS_DISAGREE]
+    assert compare(SLI, seen, counted, patience_s=5.0, lag_s=LAG_S + 1.5).findings() == []

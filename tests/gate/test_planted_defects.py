@@ -30,7 +30,7 @@ from alertdrill.load.session import LoadSession
 from alertdrill.verdict import Reason, Verdict
 from chaos.test_drills import DRILLS
 from loadtests import api_only, sync_and_api
-from tests.gate.conftest import Laboratory
+from tests.gate.conftest import Laboratory, undisturbed
 from tests.gate.edits import Edit, added, as_the_guide_writes_it, removed, replaced, rule
 
 pytestmark = pytest.mark.docker
@@ -372,8 +372,11 @@ DEFECTS = [
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=str)
 def test_a_defect_in_the_monitoring_is_caught(defect: Defect, laboratory: Laboratory) -> None:
-    with laboratory.broken_by(*defect.edits) as bench:
-        result = run_one(defect.drill, bench)
+    def run() -> DrillResult:
+        with laboratory.broken_by(*defect.edits) as bench:
+            return run_one(defect.drill, bench)
+
+    result = undisturbed(run)
     assert (result.verdict, result.reason) == (defect.reason.verdict, defect.reason), (
         result.findings
     )
@@ -383,9 +386,13 @@ def test_an_alert_that_is_late_though_nothing_in_its_rule_says_so_is_caught(
     laboratory: Laboratory,
 ) -> None:
     as_shipped = laboratory.bench.monitoring
-    with laboratory.broken_by(rule("HighErrorRate", **{"for": "16m"})) as bench:
-        bench.monitoring = as_shipped  # what deadlines are derived from
-        result = run_one(REFUSED, bench)
+
+    def run() -> DrillResult:
+        with laboratory.broken_by(rule("HighErrorRate", **{"for": "30m"})) as bench:
+            bench.monitoring = as_shipped  # what deadlines are derived from
+            return run_one(REFUSED, bench)
+
+    result = undisturbed(run)
     assert (result.verdict, result.reason) == (Verdict.FAIL, Reason.ALERT_DID_NOT_FIRE)
     assert "HighErrorRate" in result.findings[0].message
 
@@ -624,7 +631,8 @@ class KillsTheHub:
         self._timer = threading.Timer(after_s, Kill("hub").inject, [bench.stack])
 
     def __call__(self, load: Load, name: str) -> LoadSession:
-        self._timer.start()
+        if not self._timer.ident:
+            self._timer.start()
         return Bench.load(self._bench, load, name)
 
     def revive(self) -> None:
@@ -634,16 +642,18 @@ class KillsTheHub:
         self._bench.stack.wait_ready("hub")
 
 
-@pytest.fixture
-def killed_by_somebody(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    killer = KillsTheHub(laboratory.bench, after_s=10.0)
-    monkeypatch.setattr(laboratory.bench, "load", killer)
-    yield
-    killer.revive()
+def test_alerts_of_a_dead_hub_are_no_slowness(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> DrillResult:
+        laboratory.mend()
+        killer = KillsTheHub(laboratory.bench, after_s=10.0)
+        monkeypatch.setattr(laboratory.bench, "load", killer)
+        try:
+            return run_one(CONTROL, laboratory.bench)
+        finally:
+            killer.revive()
 
-
-@pytest.mark.usefixtures("killed_by_somebody")
-def test_alerts_of_a_dead_hub_are_no_slowness(laboratory: Laboratory) -> None:
-    result = run_one(CONTROL, laboratory.bench)
+    result = undisturbed(run)
     assert result.verdict is Verdict.FAIL
     assert Reason.ALERT_WITHOUT_FAULT in {f.reason for f in result.findings}

@@ -101,7 +101,8 @@ class Meddler:
         self._timer = threading.Timer(after_s, self._meddle)
 
     def __call__(self, load: Load, name: str) -> LoadSession:
-        self._timer.start()
+        if not self._timer.ident:
+            self._timer.start()
         return Bench.load(self._bench, load, name)
 
     def _meddle(self) -> None:

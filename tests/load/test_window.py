@@ -158,6 +158,17 @@ def test_one_class_that_starts_too_little_makes_the_load_invalid(share: float, v
         assert "SyncUser started 24 of 60 planned" in said.why
 
 
+def test_a_generator_without_a_processor_is_starved_not_hung() -> None:
+    """Of two seconds it was silent for 1.2, and told of nothing but what it did before."""
+    torn = [beat for beat in beats(0.0, 12.0, PLAN) if not beat.at > 10.8]
+    starved = health(record(*torn), 10.0, 12.0)
+    assert (starved.valid, starved.starved) == (False, True), starved.why
+    *whole, last = beats(0.0, 10.0, PLAN)
+    hung = [*whole, *(replace(last, at=10.0 + step * 0.25) for step in range(9))]
+    server = health(record(*hung), 10.0, 12.0)
+    assert (server.valid, server.starved) == (False, False), server.why
+
+
 def test_a_class_that_never_started_makes_the_load_invalid() -> None:
     assert not health(record(*beats(0.0, 10.0, {"ApiUser": 20.0})), 0.0, 10.0).valid
 

@@ -36,7 +36,9 @@ def nobody() -> str:
 def local_image(spec: ProgramSpec) -> str:
     """The image of the project's own stack, whatever registry it came from."""
     prefixes = (*spec.repositories, f"alertdrill/{spec.image}")
-    tags = [tag for image in docker.from_env().images.list() for tag in image.tags]
+    images = docker.from_env().images
+    # Not all images: somebody may remove one while they are listed.
+    tags = [tag for prefix in prefixes for image in images.list(prefix) for tag in image.tags]
     return next(tag for tag in tags if tag.rpartition(":")[0] in prefixes)
 
 

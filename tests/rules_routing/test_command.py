@@ -186,7 +186,7 @@ def test_nothing_stays_behind(number: signal.Signals, tmp_path: Path, program: P
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", _RUN, *ARGUMENTS[:3]),
-            *("--factor", "20"),  # long enough to be interrupted
+            *("--factor", "5"),  # long enough to be interrupted
         ],
         cwd=tmp_path,
         env=env | {"TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)},
