@@ -1,4 +1,4 @@
-"""What looks at a fault conclude from times: a busy machine is neither a fault nor the lack of one."""
+"""What looks conclude from times: a busy machine is neither a fault nor the lack of one."""
 
 from __future__ import annotations
 
