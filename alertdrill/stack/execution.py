@@ -29,10 +29,13 @@ def run_in(
 
     ``timeout_s``: then it is ended with ``TIMED_OUT``, by the container's own ``timeout``: the
     engine waits for ever. ``user``: who runs it, if not the container's own. Raises StackError
-    when the engine doesn't tell its exit code, and docker's errors.
+    when the engine breaks it off or doesn't tell its exit code, and docker's errors.
     """
     command, chunks = start_in(container, ["timeout", str(timeout_s), *argv], user=user)
-    output = b"".join(chunks)
+    try:
+        output = b"".join(chunks)
+    except OSError as error:
+        raise StackError(f"the engine broke off {argv[0]} in {container.name}: {error}") from error
     try:
         code: int = eventually(
             lambda: _api(container).exec_inspect(command)["ExitCode"],
@@ -52,7 +55,7 @@ def start_in(
     waiting = ["sh", "-c", _AFTER_A_LINE, "sh", *argv]
     command: str = api.exec_create(container.id, waiting, stdin=True, user=user)["Id"]
     stream: Any = api.exec_start(command, socket=True)
-    with contextlib.suppress(BrokenPipeError):  # it could not be started, and says why
+    with contextlib.suppress(ConnectionError):  # it could not be started, and says why
         getattr(stream, "_sock", stream).sendall(b"\n")
 
     def chunks() -> Iterator[bytes]:
