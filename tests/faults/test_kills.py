@@ -7,6 +7,7 @@ healed: by the process, and after SIGKILL by the guardian.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -115,6 +116,10 @@ def die(processes: ForkServerContext, death: Death, target: Any, *arguments: Any
         # An interrupt that nobody catches is exit code 1 of multiprocessing.
         expected = -death.number if death.number == signal.SIGKILL else 1
         assert process.exitcode == expected
+        with contextlib.suppress(EOFError):
+            while told.poll():
+                last = told.recv()
+                print(f"{death}, after the signal: {last}")
         return said
     finally:
         process.kill()
