@@ -124,8 +124,8 @@ def asked_while_healing(
         "slow_s": SLOW_S,
         "every_s": EVERY_S,
     }
-    argv = ["timeout", "20", "python3", "-c", _ASK, json.dumps(question)]
-    _, output = start_in(stack.container(CLIENT), argv)
+    argv = ["python3", "-c", _ASK, json.dumps(question)]
+    _, output = start_in(stack.container(CLIENT), argv, timeout_s=20)
     said = next(output)
     assert said.startswith(b"met"), said
     called = time.monotonic()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from alertdrill.errors import StackError
-from alertdrill.stack import reach
+from alertdrill.stack import execution, reach
 from alertdrill.stack.run import Stack
 from tests.stack.small import small_stack
 
@@ -80,3 +81,19 @@ def test_a_command_that_runs_too_long_is_an_error(
     monkeypatch.setattr(reach, "EXEC_TIMEOUT_S", 1)
     with pytest.raises(StackError, match="sleep took longer than 1 s"):
         stack.exec("receiver", ["sleep", "60"])
+
+
+def test_an_engine_that_never_tells_the_end_is_an_error(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "EXEC_TIMEOUT_S", 1)
+    monkeypatch.setattr(execution, "SPARE_S", 1.0)
+    container = stack.container("receiver")
+    frozen = threading.Timer(0.5, container.pause)
+    frozen.start()
+    try:
+        with pytest.raises(StackError, match=r"broke off sleep in .*receiver.*: timed out"):
+            stack.exec("receiver", ["sleep", "60"])
+    finally:
+        frozen.join()
+        container.unpause()
