@@ -159,7 +159,7 @@ class FaultNote(_Strict):
 class HealthPage(_Strict):
     """Where the system says how it is: a JSON document whose member ``checks`` maps what was
     looked at to true or false. ``within_s``: so soon after it is asked for, in real seconds, it
-    must say what a drill expects."""
+    must say what a drill expects; one question more is asked then."""
 
     component: str
     port: str = "http"

@@ -310,7 +310,7 @@ class _Experiment:
             nonlocal met
             now = time.monotonic()
             since = now - self._injected_at
-            if not met and since >= TRAFFIC_S + self.drill.operation_s:
+            if not met and now - self._in_force_at >= TRAFFIC_S + self.drill.operation_s:
                 met = self._met(load, before, now) > 0
                 if not met:
                     raise _Ended(
@@ -431,6 +431,11 @@ class _Experiment:
         assert self.injected is not None
         return self.injected
 
+    @property
+    def _in_force_at(self) -> float:
+        assert self.in_force is not None
+        return self.in_force
+
     def _view(self, watch: AlertWatch, load: LoadSession) -> View:
         return View(
             drill=self.drill,
@@ -439,7 +444,7 @@ class _Experiment:
             watch=watch,
             begun=self.begun,
             injected=self._injected_at,
-            in_force=self._injected_at if self.in_force is None else self.in_force,
+            in_force=self._in_force_at,
         )
 
     def _met(self, load: LoadSession, before: Exposure | None, now: float) -> int:

@@ -48,8 +48,8 @@ class AlertCase:
     ``inhibitions``  what is wrong with who may hold it back, see ``Bench.inhibition_findings``
     ``again``      it must end and fire a second time before anything is healed
     ``may_inhibit``  alerts that may hold this one back: for collateral, other collateral
-    ``injected``   when injection began: deadlines count from then
-    ``in_force``   when it was done
+    ``injected``   when injection began: what is told from then on is this drill's
+    ``in_force``   when it was done: deadlines count from then
     ``settled_s``  how long after that a window is full of the fault's data: what the
                    expression says then it goes on saying. Firing must hold, and silence be
                    watched, until then
@@ -78,8 +78,8 @@ class AlertCase:
 
     def is_decided(self, now: float) -> bool:
         """Whether waiting on can't change the verdict any more."""
-        since = now - self.injected
-        is_settled = now - self.in_force >= self.settled_s
+        since = now - self.in_force
+        is_settled = since >= self.settled_s
         if self.role is Role.MAY_FIRE:
             return True
         if self.role in (Role.FIRES, Role.INHIBITED):
@@ -114,7 +114,7 @@ class AlertCase:
         if not notified:
             return [*findings, self._why_not_notified(now)]
         first = notified[0]
-        if first.at - self.injected > self.fire.total_s:
+        if first.at - self.in_force > self.fire.total_s:
             findings.append(
                 Finding(
                     Reason.ALERT_NOT_NOTIFIED,
@@ -210,7 +210,7 @@ class AlertCase:
 
     def _not_again(self, now: float) -> list[Finding]:
         again = self._told_again_at()
-        if again is not None and again - self.injected <= self.fire.total_s:
+        if again is not None and again - self.in_force <= self.fire.total_s:
             return []
         over = min((n.at for n in self._resolved()), default=None)
         ended = "was not told to be over" if over is None else f"ended{self._at(over)}"

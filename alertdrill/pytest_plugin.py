@@ -41,7 +41,7 @@ from alertdrill.report.folder import DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
-from alertdrill.shield import STOPPING, sigterm_interrupts
+from alertdrill.shield import STOPPING, signals_ignored, sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
 from alertdrill.timeline import Timeline
@@ -131,7 +131,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # A parent in the background may have left it ignored, and the gate sends it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config.stash[SESSION]))
-    if not worker:
+    if worker:
+        config.pluginmanager.register(_Stopping())
+    else:
         sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))
         config.pluginmanager.register(_CleanUp(config.stash[SESSION]))
@@ -153,6 +155,14 @@ class _Failures:
             self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
 
 
+class _Stopping:
+    """In a worker that was interrupted: it is stopping already, and need not be told again."""
+
+    def pytest_keyboard_interrupt(self) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class _CleanUp:
     """In the controller: lets the workers of a run that was stopped heal and remove their stacks.
 
@@ -163,21 +173,27 @@ class _CleanUp:
         self._session = session
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        if not self._open():
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        opened = self._opened()
+        if not opened:
             return
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)  # it is stopping already
-        print(f"\nalertdrill: {', '.join(self._open())} heal and remove their stacks", flush=True)
-        try:
-            eventually(
-                lambda: not self._open(), timeout_s=CLEAN_UP_S, what="the stacks to be removed"
-            )
-        except DeadlineExceeded as error:
-            self._session.folder.add_error(f"{error}: {', '.join(self._open())}")
+        names = ", ".join(opened)
+        print(f"\nalertdrill: {names}: heals and removes its stack", flush=True)
+        with signals_ignored():
+            if exitstatus == pytest.ExitCode.INTERRUPTED:
+                for process in opened.values():  # the signal may have reached this process alone
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGINT)
+            try:
+                eventually(
+                    lambda: not self._opened(), timeout_s=CLEAN_UP_S, what="the stacks to be gone"
+                )
+            except DeadlineExceeded as error:
+                print(f"alertdrill: {error}: {', '.join(self._opened())}", file=sys.stderr)
 
-    def _open(self) -> list[str]:
-        return [worker for worker in self._session.folder.opened() if worker != MAIN]
+    def _opened(self) -> dict[str, int]:
+        opened = self._session.folder.opened()
+        return {worker: process for worker, process in opened.items() if worker != MAIN}
 
 
 class _LeftOut:

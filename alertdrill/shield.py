@@ -35,6 +35,13 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+@contextlib.contextmanager
+def signals_ignored() -> Iterator[None]:
+    """For who is stopping already: SIGINT and SIGTERM change nothing until the block ends."""
+    with _handled(lambda _: None):
+        yield
+
+
 def first_finished(futures: Iterable[Future[T]]) -> set[Future[T]]:
     """Those of ``futures`` that are finished, as soon as there is one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -42,14 +43,14 @@ class Told:
         return {"Down": AlertState.FIRING if firing else AlertState.INACTIVE}
 
 
-def case(*calls: tuple[float, str], again: bool = True) -> AlertCase:
+def case(*calls: tuple[float, str], again: bool = True, in_force: float = INJECTED) -> AlertCase:
     deadline = Deadline((("for", 2.0), ("operation", 15.0)))
     return AlertCase(
         alert="Down",
         role=Role.FIRES,
         watch=cast(AlertWatch, Told(calls)),
         injected=INJECTED,
-        in_force=INJECTED,
+        in_force=in_force,
         fire=deadline,
         resolve=deadline,
         settled_s=1.0,
@@ -96,6 +97,21 @@ def test_it_is_waited_for_until_its_deadline() -> None:
     assert case(*OVER).is_decided(INJECTED + 17.0)
     assert not case(*TWICE).is_decided(INJECTED + 17.9)
     assert case(*TWICE).is_decided(INJECTED + 18.0)
+
+
+def test_an_injection_that_takes_a_while_is_not_charged_to_the_alert() -> None:
+    """Told 19 s after injection began; the deadline is 17 s."""
+    late = ((19.0, "firing"),)
+    [finding] = case(*late, again=False).findings_under_fault(NOW)
+    assert finding.reason is Reason.ALERT_NOT_NOTIFIED
+    slowly = case(*late, again=False, in_force=INJECTED + 5.0)
+    assert slowly.findings_under_fault(NOW) == []
+
+
+def test_silence_is_watched_from_when_the_fault_is_in_force() -> None:
+    quiet = replace(case((0.0, "resolved"), in_force=INJECTED + 5.0), role=Role.QUIET)
+    assert not quiet.is_decided(INJECTED + 5.9)
+    assert quiet.is_decided(INJECTED + 6.0)
 
 
 def test_what_must_fire_again_must_fire() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from alertdrill.checks.contract import Check, View
 from alertdrill.config import Sli
 from alertdrill.load.protocol import Finished
-from alertdrill.load.window import Tally
+from alertdrill.load.window import USUAL_SILENCE_S, Tally
 from alertdrill.signals.counters import Growth, growth
 from alertdrill.timeline import monotonic_of, unix_of
 from alertdrill.verdict import Finding, Reason
@@ -24,7 +24,6 @@ from alertdrill.verdict import Finding, Reason
 # and from a scrape's time stamp until its values were read. A load generator that had no processor
 # for a while wrote answers down so much later.
 LAG_S = 1.0
-USUAL_SILENCE_S = 0.5
 # So many scrape intervals before the drill counting begins, if its load was there by then: a system
 # that is killed at once, and only just back at the end, has hardly a sample in between.
 LEAD_SCRAPES = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from alertdrill.checks.contract import Check, View
@@ -24,7 +25,9 @@ class Clients(Check):
         self._tallies: dict[str, Tally] = {}
 
     def under_fault(self, view: View) -> list[Finding]:
-        begun, in_force = view.load.since(view.injected), view.load.since(view.in_force)
+        now = time.monotonic()
+        begun = view.load.since(view.injected, now)
+        in_force = view.load.since(view.in_force, now)
         default = UNHARMED if view.spares_users else WHATEVER
         findings = []
         for user in view.drill.load.rates:
@@ -55,13 +58,13 @@ def judged(user: str, begun: Tally, in_force: Tally, wanted: Failing) -> Finding
     """
     if wanted == WHATEVER:
         return None
+    if begun.requests and _share(begun) > wanted.at_most:
+        return Finding(Reason.CLIENTS_HARMED, _saw(user, begun, wanted))
     if not in_force.requests:
         return Finding(
             Reason.NO_DATA,
             f"no request of {user} finished under the fault, so nobody knows how many fail",
         )
-    if _share(begun) > wanted.at_most:
-        return Finding(Reason.CLIENTS_HARMED, _saw(user, begun, wanted))
     if _share(in_force) < wanted.at_least:
         return Finding(Reason.CLIENTS_UNHARMED, _saw(user, in_force, wanted))
     return None

@@ -49,7 +49,7 @@ def hold(
             fault.inject(stack)
             guardian.injected()
         tell("injected")
-        held.effective = bites_within(fault, stack, min(EFFECTIVE_S, seconds))
+        held.effective = bites_within(fault, stack, min(EFFECTIVE_S, seconds / 2))
         tell(("bites: " if held.effective.holds else "wasn't seen to bite: ") + held.effective.seen)
         threading.Event().wait(max(0.0, end - time.monotonic()))
 

@@ -73,7 +73,7 @@ class DiskFull(Fault):
                 stack.container(self.service).exec_run(
                     ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
                 )
-        except FaultError:
+        except (FaultError, StackError):
             if self._is_up(stack):
                 raise
             # It has ended for want of space already.

@@ -154,7 +154,7 @@ class Toxiproxy:
                 timeout=self._timeout_s, trust_env=False, verify=False, transport=self._transport
             ) as client:
                 answer = client.request(method, self._url + path, json=json)
-        except httpx.TimeoutException as error:
+        except httpx.ReadTimeout as error:
             raise Unanswered(
                 f"{method} {self._url}{path} was not answered within {self._timeout_s:g} s"
             ) from error

@@ -16,6 +16,8 @@ from alertdrill.load.protocol import Broken, Event, Finished, Heartbeat
 
 SILENCE_S = 2.0
 """Without a heartbeat for so long, the load counts as stopped."""
+USUAL_SILENCE_S = 0.5
+"""Heartbeats come every 0.25 s; a generator that says nothing for longer had no processor."""
 SHORTEST_JUDGED_S = 2.0
 """Shorter windows hold too few slots to compare with a plan."""
 LEAST_PLANNED = 4.0
@@ -248,7 +250,8 @@ def judge(
                 False,
                 f"{words[-1]} requests ({rate:g}/s for {span:.1f} s); "
                 f"{counts[user].inflight} still wait for an answer",
-                starved=silence > 0 and started >= LEAST_SHARE * rate * (span - silence),
+                starved=silence > USUAL_SILENCE_S
+                and started >= LEAST_SHARE * rate * (span - silence),
             )
     return LoadHealth(True, f"{', '.join(words)} in {span:.1f} s")
 

@@ -125,13 +125,16 @@ class RunFolder:
         """While this worker has a stack, or begins to start one. The lock ends with its process."""
         file = self.ensure().path / "open" / worker
         file.parent.mkdir(exist_ok=True)
-        with file.open("w") as held:
+        with file.open("w", encoding="utf-8") as held:
+            held.write(str(os.getpid()))
+            held.flush()
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
-    def opened(self) -> list[str]:
-        """The workers that have a stack and live."""
-        return [file.name for file in sorted(self.path.glob("open/*")) if _is_locked(file)]
+    def opened(self) -> dict[str, int]:
+        """The workers that have a stack and live, and their processes."""
+        files = [file for file in sorted(self.path.glob("open/*")) if _is_locked(file)]
+        return {file.name: int(file.read_text(encoding="utf-8")) for file in files}
 
     def add_drill(self, identifier: str, document: dict[str, Any]) -> None:
         self._write("drills", identifier, document)

@@ -171,7 +171,8 @@ class _Prober:
                 Reason.NO_TRAFFIC, f"no traffic met {fault.name} at {self.axis.words(dose)}"
             )
         if lasts_s < math.inf:
-            dose = self._on_the_real_clock(min(seen.ended, seen.fired or seen.ended), seen.in_force)
+            until = min(seen.ended, seen.fired or seen.ended)
+            dose = self._on_the_real_clock(until, min(seen.in_force, until))
         after_s = seen.fired and self._on_the_real_clock(seen.fired, seen.injected)
         return Reading(dose, seen.fired is not None, after_s, seen.value, seen.met)
 

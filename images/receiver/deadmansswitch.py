@@ -14,7 +14,8 @@ READING_S = 0.5
 
 
 class DeadMansSwitch:
-    """Tells ``notify`` when no heartbeat came for ``patience_s`` seconds, and when one came again.
+    """Tells ``notify`` when no heartbeat came for ``patience_s`` seconds (and ``READING_S``), and
+    when one came again.
 
     It is armed when it is entered: monitoring that never comes up is noticed as well. What it
     tells has the form of Alertmanager's webhook. ``patience_s`` None: it waits for ever.

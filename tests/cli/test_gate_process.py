@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
@@ -88,19 +88,32 @@ def alive(folder: RunFolder) -> list[str]:
         client.close()
 
 
+def its_pytest(process: subprocess.Popen[bytes]) -> int:
+    """The only child of a gate."""
+    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(child)
+
+
 @pytest.mark.parametrize(
-    ("gate", "number"),
-    [(1, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGINT)],
-    ids=["ctrl-c", "sigterm", "ctrl-c, two stacks"],
+    ("gate", "number", "stopped"),
+    [
+        (1, signal.SIGINT, lambda process: process.pid),
+        (1, signal.SIGTERM, lambda process: process.pid),
+        (2, signal.SIGINT, lambda process: process.pid),
+        (2, signal.SIGTERM, its_pytest),
+    ],
+    ids=["ctrl-c", "sigterm", "ctrl-c, two stacks", "its pytest alone, two stacks"],
     indirect=["gate"],
 )
 def test_a_gate_that_is_stopped_heals_removes_and_says_unknown(
-    gate: tuple[subprocess.Popen[bytes], RunFolder], number: signal.Signals
+    gate: tuple[subprocess.Popen[bytes], RunFolder],
+    number: signal.Signals,
+    stopped: Callable[[subprocess.Popen[bytes]], int],
 ) -> None:
     process, folder = gate
     assert alive(folder)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 3
+    os.kill(stopped(process), number)
+    assert process.wait(timeout=90) == 3
     assert alive(folder) == []
     document = folder.read_verdict()
     assert document["verdict"] == "unknown"

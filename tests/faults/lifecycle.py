@@ -17,11 +17,11 @@ def seen_effective(fault: Fault, stack: Stack) -> None:
 
 
 def seen_harmless(fault: Fault, stack: Stack) -> None:
-    eventually(
-        lambda: not fault.is_effective(stack).holds,
-        timeout_s=WITHIN_S,
-        what=f"{fault.name} not to be seen",
-    )
+    """At the first look, or at the two after it: a busy machine may look like a fault, once."""
+    if fault.is_effective(stack).holds:
+        for _ in range(2):
+            seen = fault.is_effective(stack)
+            assert not seen.holds, seen.seen
 
 
 def seen_healed(fault: Fault, stack: Stack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
@@ -112,11 +112,8 @@ def judge(response: TestResponse, *, database: bool) -> None:
         problem_of(response)
 
 
-property_of_a_hub = hypothesis_settings(
-    max_examples=60,
-    # The same hub serves every example: what one leaves behind may well trip up the next.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+# The same hub serves every example: what one leaves behind may well trip up the next.
+property_of_a_hub = hypothesis_settings(max_examples=60)
 
 
 @property_of_a_hub

@@ -172,8 +172,8 @@ def test_a_statement_that_takes_too_long_gives_its_connection_back(
     with admin.transaction():
         admin.execute("LOCK TABLE items")
         assert hub.client.get(ITEMS).status_code == 503
+        until(lambda: hub.value("db_connection_pool_in_use") == 0)
     until(lambda: served(hub))
-    until(lambda: hub.value("db_connection_pool_in_use") == 0)
 
 
 def test_a_server_that_falls_silent_does_not_keep_the_pool(

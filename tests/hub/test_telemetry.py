@@ -264,7 +264,7 @@ def test_health_waits_a_second_and_no_longer_and_piles_up_no_threads() -> None:
         seen.append(document["checks"])
         assert not healthy
     assert min(took) < 1.9, "one after the other they would take two seconds"
-    assert {"hangs": False, "hangs_too": False, "fine": True} in seen
+    assert {"hangs": False, "hangs_too": False, "fine": True} in seen[1:]
     assert len(calls) == 2
     release.set()
     health.close()

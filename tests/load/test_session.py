@@ -18,7 +18,7 @@ import pytest
 from alertdrill.errors import LoadError, UsageError
 from alertdrill.load.plan import Load
 from alertdrill.load.session import LoadSession
-from alertdrill.load.window import LoadHealth, Window
+from alertdrill.load.window import SHORTEST_JUDGED_S, LoadHealth, Window
 from alertdrill.wait import eventually
 
 from .conftest import TRIES, Server, kept_plan, wait_for_requests
@@ -44,11 +44,10 @@ def wait_until_invalid(running: LoadSession, since: float) -> LoadHealth:
 
 
 def valid_since(running: LoadSession) -> float:
-    """When a stretch began in which the load kept its plan."""
+    """When a stretch began, long enough to be judged, in which the load kept its plan."""
 
     def probe() -> float | None:
-        since = time.monotonic()
-        wait_for_requests(running, since, 5)
+        since = time.monotonic() - SHORTEST_JUDGED_S
         return since if running.validity(since).valid else None
 
     return eventually(probe, timeout_s=20, what="a load that keeps its plan")
@@ -130,15 +129,10 @@ def test_a_load_goes_on_while_its_requests_go_to_another_file(
 
 def test_every_failure_is_counted_under_its_name(server: Server, project: Path) -> None:
     kinds = ("Fast", "Refused", "Redirected", "Malformed", "Truncated", "Trickled")
-    with session(server, project, 5.0, **dict.fromkeys(kinds, 4.0)) as running:
+    with session(server, project, 5.0, 8.0, **dict.fromkeys(kinds, 4.0)) as running:
         running.wait_started(START_S)
         window = running.since(0)
-        # The system fails, the load does not.
-        eventually(
-            lambda: running.validity(time.monotonic() - 0.5).valid,
-            timeout_s=20,
-            what="a valid load",
-        )
+        valid_since(running)  # the system fails, the load does not
     tallies = {
         user: tally.failed / tally.requests for user, tally in sorted(window.by_user.items())
     }
@@ -159,9 +153,7 @@ def test_a_server_that_refuses_does_not_make_the_load_invalid(
     server.server_close()
     with session(server, project, Fast=20) as running:
         running.wait_started(START_S)
-        since = valid_since(running)
-        wait_for_requests(running, since, 41)
-        window = running.since(since)
+        window = running.since(valid_since(running))
     assert window.failed == window.requests
     assert set(window.errors) == {"ConnectionRefusedError"}
 
@@ -177,11 +169,7 @@ def test_a_server_that_hangs_makes_the_load_invalid(server: Server, project: Pat
             timeout_s=20,
             what="every user to wait",
         )
-        since = time.monotonic()
-        hung = wait_until_invalid(running, since)
-        while hung.starved:
-            since = time.monotonic()
-            hung = wait_until_invalid(running, since)
+        hung = wait_until_invalid(running, time.monotonic())
     assert "Fast started" in hung.why
     assert "5 still wait for an answer" in hung.why
 

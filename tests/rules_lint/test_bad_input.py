@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alertdrill.errors import UsageError
@@ -235,7 +235,7 @@ PIECES = st.sampled_from(
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), PIECES), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(name=st.sampled_from(sorted(SHIPPED)), edits=EDITS)
 def test_a_mutated_file_never_raises(name: str, edits: list[tuple[float, int, str]]) -> None:
     text = SHIPPED[name]

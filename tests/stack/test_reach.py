@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.stack.small import small_stack
 
 pytestmark = pytest.mark.docker
 
-LATE_S = 0.3
+LATE_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,9 @@ def test_what_a_command_prints_at_once_is_read_late(stack: Stack) -> None:
 @pytest.mark.usefixtures("late")
 def test_the_engines_client_would_lose_it(stack: Stack) -> None:
     """If it no longer does, ``alertdrill.stack.execution`` can go."""
-    assert stack.container("receiver").exec_run(["echo", "said"]).output == b""
+    receiver = stack.container("receiver")
+    # A busy machine may be later than we are.
+    assert any(receiver.exec_run(["echo", "said"]).output == b"" for _ in range(5))
 
 
 def test_a_command_runs_once(stack: Stack) -> None:
@@ -81,6 +84,19 @@ def test_a_command_that_runs_too_long_is_an_error(
     monkeypatch.setattr(reach, "EXEC_TIMEOUT_S", 1)
     with pytest.raises(StackError, match="sleep took longer than 1 s"):
         stack.exec("receiver", ["sleep", "60"])
+
+
+def test_a_command_whose_container_ends_is_a_failure(stack: Stack) -> None:
+    container = stack.container("receiver")
+    killed = threading.Timer(0.5, container.kill)
+    killed.start()
+    try:
+        code, _ = stack.exec("receiver", ["sleep", "60"])
+    finally:
+        killed.join()
+        container.start()
+        stack.wait_ready("receiver")
+    assert code == 128 + signal.SIGKILL
 
 
 def test_an_engine_that_never_tells_the_end_is_an_error(

@@ -42,6 +42,7 @@ class World:
     ended: float = 0.0
     met: int = 0
     injections: int = 0
+    takes_s: float = 0.0
 
     def firing_at(self) -> float | None:
         at = self.since + FOR_S
@@ -79,6 +80,7 @@ class Planted(Fault):
         return Dosage("share", "share", "share", 0.01, 1.0)
 
     def inject(self, stack: Target) -> None:
+        time.sleep(self.world.takes_s)
         self.world.dose, self.world.since = self.share, time.monotonic()
         self.world.met += self.world.traffic
         self.world.injections += 1
@@ -173,8 +175,9 @@ def test_a_dose_that_fires_ends_at_once_and_is_healed() -> None:
     assert world.dose == 0.0
 
 
-def test_a_dose_that_stays_quiet_lasts_until_the_window_is_full() -> None:
-    world = World()
+@pytest.mark.parametrize("takes_s", [0.0, 0.4])
+def test_a_dose_that_stays_quiet_lasts_until_the_window_is_full(takes_s: float) -> None:
+    world = World(takes_s=takes_s)
     with opened(world) as probe:
         reading = probe(0.2)
     assert not reading.fired
