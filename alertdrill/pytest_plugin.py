@@ -37,21 +37,20 @@ from alertdrill.lifeline import die_with_parent
 from alertdrill.niceness import give_way
 from alertdrill.profiles import Profiles
 from alertdrill.report.document import RunFacts, write_verdict
-from alertdrill.report.folder import DrillTable, RunFolder
+from alertdrill.report.folder import MAIN, DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
-from alertdrill.shield import STOPPING, signals_ignored, sigterm_interrupts
+from alertdrill.shield import sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
+from alertdrill.stopping import CleanUp, Stopping
 from alertdrill.timeline import Timeline
 from alertdrill.verdict import Verdict
 from alertdrill.wait import eventually
 
 EXIT_USAGE = 2
 NICENESS = 10
-CLEAN_UP_S = 120.0
-MAIN = "main"  # who works where there are no workers
 DRILL_PROPERTY = "alertdrill"
 
 
@@ -132,11 +131,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config.stash[SESSION]))
     if worker:
-        config.pluginmanager.register(_Stopping())
+        config.pluginmanager.register(Stopping())
     else:
         sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))
-        config.pluginmanager.register(_CleanUp(config.stash[SESSION]))
+        config.pluginmanager.register(CleanUp(folder))
 
 
 class _Failures:
@@ -153,47 +152,6 @@ class _Failures:
         if report.failed:
             last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
             self._session.folder.add_error(f"{report.nodeid} can't be collected: {last}")
-
-
-class _Stopping:
-    """In a worker that was interrupted: it is stopping already, and need not be told again."""
-
-    def pytest_keyboard_interrupt(self) -> None:
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)
-
-
-class _CleanUp:
-    """In the controller: lets the workers of a run that was stopped heal and remove their stacks.
-
-    pytest-xdist would give them ten seconds, and then kill them.
-    """
-
-    def __init__(self, session: _Session) -> None:
-        self._session = session
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        opened = self._opened()
-        if not opened:
-            return
-        names = ", ".join(opened)
-        print(f"\nalertdrill: {names}: heals and removes its stack", flush=True)
-        with signals_ignored():
-            if exitstatus == pytest.ExitCode.INTERRUPTED:
-                for process in opened.values():  # the signal may have reached this process alone
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGINT)
-            try:
-                eventually(
-                    lambda: not self._opened(), timeout_s=CLEAN_UP_S, what="the stacks to be gone"
-                )
-            except DeadlineExceeded as error:
-                print(f"alertdrill: {error}: {', '.join(self._opened())}", file=sys.stderr)
-
-    def _opened(self) -> dict[str, int]:
-        opened = self._session.folder.opened()
-        return {worker: process for worker, process in opened.items() if worker != MAIN}
 
 
 class _LeftOut:
@@ -341,7 +299,7 @@ def bench(alertdrill_session: _Session, run_folder: RunFolder) -> Iterator[Bench
             timeline.add(worker or MAIN, "progress", what=what)
             told = what
 
-    # What is done in it is waited for before anybody ends this process, see _CleanUp.
+    # What is done in it is waited for before anybody ends this process, see CleanUp.
     with run_folder.opening(worker or MAIN), contextlib.ExitStack() as stack:
         try:
             images = resolve_images(config, profiles.spec, profiles.components, Progress())

@@ -19,6 +19,8 @@ from typing import Any
 from alertdrill.files import replace_json
 from alertdrill.stack.run import new_run_id
 
+MAIN = "main"  # who works where there are no workers
+
 
 @dataclass(frozen=True)
 class DrillTable:
