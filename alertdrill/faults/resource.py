@@ -234,7 +234,9 @@ class OutOfMemory(_MemoryFault):
         return _killed_for_memory(stack.container(self.service))
 
 
-# Of the service alone: what the engine runs in its container has another parent.
+# Of the service alone: what the engine runs in its container has another parent. Unless that
+# parent was killed, as the helper of somebody is who was interrupted: then what is left of it is
+# a zombie of the service, which opens nothing, and may be another user's.
 _OF_SERVICE = """
 import json, os, re, resource, sys
 a = json.loads(sys.argv[1])
@@ -244,7 +246,9 @@ def of_service():
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/stat" % entry) as stat:
-                parent[int(entry)] = int(stat.read().rpartition(")")[2].split()[1])
+                state, of = stat.read().rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                parent[int(entry)] = int(of)
         except gone:
             pass
     def is_one(pid):

@@ -186,6 +186,19 @@ def test_what_is_freed_on_a_full_disk_is_gone_at_once(stack: Stack) -> None:
     seen_healed(fault, stack)
 
 
+def test_somebody_elses_zombie_is_no_process_of_the_service(stack: Stack) -> None:
+    """Redis is the first process of its container, and waits for no orphan."""
+    orphan = ["sh", "-c", "sleep 0.1 & exit 0"]
+    stack.container("redis").exec_run(orphan, user="root", detach=True)
+    zombies = "grep -l '^State:.Z' /proc/[0-9]*/status | wc -l"
+    eventually(
+        lambda: stack.exec("redis", ["sh", "-c", zombies]) == (0, "1\n"),
+        timeout_s=15,
+        what="the zombie",
+    )
+    bites_only_while_injected(FileDescriptors("redis", 32, python_of="receiver"), stack)
+
+
 def test_a_disk_that_has_no_size_of_its_own_is_never_filled(stack: Stack) -> None:
     with pytest.raises(FaultError, match=r'declares /logs; give .* tmpfs=\{"/tmp": "64m"\}'):
         DiskFull(SERVICE, "/tmp").inject(stack)
