@@ -44,14 +44,18 @@ done
 wait
 """
 # By what the clients were started with: when every slot is taken, the server can't be asked. Until
-# there is none: while one look passes, somebody who tries again may start another.
+# there is none: while one look passes, somebody who tries again may start another. Their shells
+# end by themselves then, and not before: PostgreSQL is the first process of its container, so it
+# would inherit a client without a shell, take its death for the crash of a server process, and
+# start anew.
 _END_CLIENTS = """
 for look in $(seq 50); do
     found=
     for p in /proc/[0-9]*; do
         if grep -qs "PGAPPNAME=$0" "$p/environ"; then
             found=yes
-            kill "${p#/proc/}" 2> /dev/null
+            read -r name 2> /dev/null < "$p/comm" || continue
+            [ "$name" = sh ] || kill "${p#/proc/}" 2> /dev/null
         fi
     done
     [ -n "$found" ] || exit 0

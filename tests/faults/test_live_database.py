@@ -62,8 +62,18 @@ FAULTS: list[Fault] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.name}-{vars(f)}")
-def test_a_fault_bites_only_while_it_is_injected(fault: Fault, stack: Stack) -> None:
+def test_a_fault_bites_only_while_it_is_injected_and_healing_ends_no_other_session(
+    fault: Fault, stack: Stack
+) -> None:
+    since = time.time()
     bites_only_while_injected(fault, stack)
+    assert crashes(stack, since) == []
+
+
+def crashes(stack: Stack, since: float) -> list[str]:
+    """What PostgreSQL takes for one: it ends all sessions, and recovers."""
+    lines = stack.log("postgres", since).decode().splitlines()
+    return [line for line in lines if "was terminated by signal" in line]
 
 
 def test_held_connections_are_as_many_as_asked_and_leave_the_rest(stack: Stack) -> None:
