@@ -13,6 +13,13 @@ from alertdrill.faults.replication import ReplayPaused
 from chaos.expected import HARMED, SYNC_FAILED, UNHARMED
 from loadtests import sync_and_api
 
+# A server that has recovered from a crash turns to another segment by itself only after its next
+# checkpoint, which may be minutes away.
+NEXT_SEGMENT = (
+    *("sh", "-c"),
+    'psql -Xqt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "SELECT pg_switch_wal()"',
+)
+
 DRILLS = [
     # --- PostgreSQL, between it and the hub ---
     Drill(
@@ -155,7 +162,7 @@ DRILLS = [
     ),
     Drill(
         "no disk is left for PostgreSQL's log of writes",
-        fault=DiskFull("postgres", "/wal"),
+        fault=DiskFull("postgres", "/wal", spends=NEXT_SEGMENT),
         load=sync_and_api(),
         fires={"HighErrorRate", "NoSuccessfulSyncs", "ApiErrorRateHigh"},
         may_fire={"ApiLatencyHigh", "DatabaseConnectionPoolExhausted"},

@@ -49,6 +49,8 @@ class DiskFull(Fault):
     want of space is started when it is healed. A container that stops loses its tmpfs, the fault
     with it; a volume stays full.
 
+    ``spends``     a command in the service's container that makes it need room at once, where it
+                   would otherwise do with what it has for a while; how it ends doesn't matter
     ``python_of``  the component whose image has python3, for a volume whose service has ended
     """
 
@@ -56,6 +58,7 @@ class DiskFull(Fault):
 
     service: str
     path: str
+    spends: tuple[str, ...] = field(default=(), kw_only=True)
     python_of: str = field(default="http-faults", kw_only=True)
 
     @property
@@ -73,6 +76,8 @@ class DiskFull(Fault):
                 stack.container(self.service).exec_run(
                     ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
                 )
+            if self.spends:
+                stack.exec(self.service, list(self.spends))
         except (FaultError, StackError):
             if self._is_up(stack):
                 raise

@@ -17,6 +17,7 @@ from alertdrill.faults.replication import ReplayPaused
 from alertdrill.faults.world import leftovers
 from alertdrill.stack.run import Stack
 from alertdrill.wait import eventually
+from chaos.postgresql import NEXT_SEGMENT
 from tests.faults.lifecycle import (
     bites_only_while_injected,
     seen_effective,
@@ -206,6 +207,27 @@ def test_a_server_without_room_for_its_wal_ends_and_has_every_row_that_it_acknow
     assert code == 0
     assert int(kept) >= acknowledged
     assert sql(stack, f"DELETE FROM {QUOTED} WHERE n = 7")[0] == 0
+    seen_healed(ReplayPaused("postgres-replica"), stack)
+
+
+def test_a_server_that_has_recovered_needs_room_at_once_as_well(stack: Stack) -> None:
+    Kill("postgres").inject(stack)
+    Kill("postgres").heal(stack)
+    stack.wait_ready("postgres")
+    fault = DiskFull("postgres", "/wal", spends=NEXT_SEGMENT)
+    fault.inject(stack)
+
+    def ended() -> bool:
+        with contextlib.suppress(StackError):
+            sql(stack, f"INSERT INTO {QUOTED} VALUES (8)")
+        return not stack.container("postgres").attrs["State"]["Running"]
+
+    try:
+        eventually(ended, timeout_s=10, what="the server to end")
+    finally:
+        fault.heal(stack)
+    seen_healed(fault, stack)
+    assert sql(stack, f"DELETE FROM {QUOTED} WHERE n = 8")[0] == 0
     seen_healed(ReplayPaused("postgres-replica"), stack)
 
 
