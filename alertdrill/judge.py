@@ -299,7 +299,7 @@ class AlertCase:
             inhibited_s=self._since(self._suppressed_at()),
             inactive_s=self._since(inactive),
             resolved_s=self._since(over),
-            deadline_s=round(self.fire.total_s, 2),
+            deadline_s=round(self.in_force - self.injected + self.fire.total_s, 2),
             resolve_deadline_s=round(self.resolve.total_s, 2),
             receivers=tuple(sorted({n.receiver for n in notified})),
         )

@@ -41,10 +41,10 @@ from alertdrill.report.folder import MAIN, DrillTable, RunFolder
 from alertdrill.report.histograms import write_histograms
 from alertdrill.report.page import write_page
 from alertdrill.report.terminal import drill_lines, summary_lines
-from alertdrill.shield import sigterm_interrupts
+from alertdrill.shield import interrupted_once, sigterm_interrupts
 from alertdrill.stack.progress import Progress
 from alertdrill.stack.run import Stack
-from alertdrill.stopping import CleanUp, Stopping
+from alertdrill.stopping import CleanUp
 from alertdrill.timeline import Timeline
 from alertdrill.verdict import Verdict
 from alertdrill.wait import eventually
@@ -131,7 +131,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config.stash[SESSION]))
     if worker:
-        config.pluginmanager.register(Stopping())
+        interrupted_once()
     else:
         sigterm_interrupts()
         config.pluginmanager.register(_Failures(config.stash[SESSION]))

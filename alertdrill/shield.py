@@ -35,13 +35,6 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
-@contextlib.contextmanager
-def signals_ignored() -> Iterator[None]:
-    """For who is stopping already: SIGINT and SIGTERM change nothing until the block ends."""
-    with _handled(lambda _: None):
-        yield
-
-
 def first_finished(futures: Iterable[Future[T]]) -> set[Future[T]]:
     """Those of ``futures`` that are finished, as soon as there is one.
 
@@ -133,6 +126,21 @@ def sigterm_interrupts() -> None:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, interrupt)
+
+
+def interrupted_once() -> None:
+    """From now on the first SIGINT or SIGTERM is a KeyboardInterrupt; later ones change nothing,
+    for who is stopping need not be told again, and must not be kept from cleaning up."""
+    told = False
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            raise KeyboardInterrupt
+
+    for number in STOPPING:
+        signal.signal(number, interrupt)
 
 
 @contextlib.contextmanager

@@ -11,18 +11,10 @@ import pytest
 
 from alertdrill.errors import DeadlineExceeded
 from alertdrill.report.folder import MAIN, RunFolder
-from alertdrill.shield import STOPPING, signals_ignored
+from alertdrill.shield import STOPPING
 from alertdrill.wait import eventually
 
 CLEAN_UP_S = 120.0
-
-
-class Stopping:
-    """In a worker that was interrupted: it is stopping already, and need not be told again."""
-
-    def pytest_keyboard_interrupt(self) -> None:
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)
 
 
 class CleanUp:
@@ -39,19 +31,20 @@ class CleanUp:
         opened = self._opened()
         if not opened:
             return
-        names = ", ".join(opened)
-        print(f"\nalertdrill: {names}: heals and removes its stack", flush=True)
-        with signals_ignored():
-            if exitstatus == pytest.ExitCode.INTERRUPTED:
-                for process in opened.values():  # the signal may have reached this process alone
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGINT)
-            try:
-                eventually(
-                    lambda: not self._opened(), timeout_s=CLEAN_UP_S, what="the stacks to be gone"
-                )
-            except DeadlineExceeded as error:
-                print(f"alertdrill: {error}: {', '.join(self._opened())}", file=sys.stderr)
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)  # to the end: a verdict is still to be written
+        print(f"\nalertdrill: {', '.join(opened)}: heals and removes its stack", flush=True)
+        if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+            # The signal may have reached this process alone.
+            for process in opened.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGINT)
+        try:
+            eventually(
+                lambda: not self._opened(), timeout_s=CLEAN_UP_S, what="the stacks to be gone"
+            )
+        except DeadlineExceeded as error:
+            print(f"alertdrill: {error}: {', '.join(self._opened())}", file=sys.stderr)
 
     def _opened(self) -> dict[str, int]:
         opened = self._folder.opened()

@@ -38,9 +38,19 @@ class Told:
         status = "firing" if state is AlertState.FIRING else "resolved"
         return min((n.at for n in self.received("", status, since)), default=None)
 
+    def suppression(self, _alert: str, _since: float) -> None:
+        return None
+
     def states(self) -> dict[str, AlertState]:
         firing = self._calls[-1].status == "firing"
         return {"Down": AlertState.FIRING if firing else AlertState.INACTIVE}
+
+
+class Wavering(Told):
+    """A watch that sees the alert pending all the while."""
+
+    def states(self) -> dict[str, AlertState]:
+        return {"Down": AlertState.PENDING}
 
 
 def case(*calls: tuple[float, str], again: bool = True, in_force: float = INJECTED) -> AlertCase:
@@ -106,12 +116,17 @@ def test_an_injection_that_takes_a_while_is_not_charged_to_the_alert() -> None:
     assert finding.reason is Reason.ALERT_NOT_NOTIFIED
     slowly = case(*late, again=False, in_force=INJECTED + 5.0)
     assert slowly.findings_under_fault(NOW) == []
+    assert slowly.outcome().deadline_s == 5.0 + 17.0, "told from injection, as all times are"
 
 
 def test_silence_is_watched_from_when_the_fault_is_in_force() -> None:
     quiet = replace(case((0.0, "resolved"), in_force=INJECTED + 5.0), role=Role.QUIET)
     assert not quiet.is_decided(INJECTED + 5.9)
     assert quiet.is_decided(INJECTED + 6.0)
+    # Nor is the deadline over, for one that is late with its silence.
+    wavers = replace(quiet, watch=cast(AlertWatch, Wavering(())))
+    assert not wavers.is_decided(INJECTED + 21.9)
+    assert wavers.is_decided(INJECTED + 22.0)
 
 
 def test_what_must_fire_again_must_fire() -> None:

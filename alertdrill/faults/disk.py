@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +78,8 @@ class DiskFull(Fault):
                     ["sh", "-c", _GO_ON, self._in_path("full")], user="root", detach=True
                 )
             if self.spends:
-                stack.exec(self.service, list(self.spends))
+                with contextlib.suppress(StackError):
+                    stack.exec(self.service, list(self.spends))
         except (FaultError, StackError):
             if self._is_up(stack):
                 raise

@@ -172,7 +172,9 @@ class _Prober:
             )
         if lasts_s < math.inf:
             until = min(seen.ended, seen.fired or seen.ended)
-            dose = self._on_the_real_clock(until, min(seen.in_force, until))
+            # What fires while it is being injected has met it since some time after the begin.
+            since = seen.in_force if seen.in_force < until else seen.injected
+            dose = self._on_the_real_clock(until, since)
         after_s = seen.fired and self._on_the_real_clock(seen.fired, seen.injected)
         return Reading(dose, seen.fired is not None, after_s, seen.value, seen.met)
 

@@ -20,6 +20,7 @@ from tests.cli.project import copy_project
 pytestmark = pytest.mark.docker
 
 
+INJECTED = '"event": "injected"'
 SLOW = """
 import time
 from xdist.workermanage import NodeManager
@@ -40,11 +41,12 @@ Stack.stop = stop_slowly
 def gate(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[subprocess.Popen[bytes], RunFolder]]:
-    """A gate that has just injected a fault; the parameter says on how many stacks.
+    """A gate that has just injected a fault; the parameter says on how many stacks, and what else
+    it shall have come to.
 
     One of two stacks takes longer to remove than pytest-xdist would wait for it.
     """
-    stacks = getattr(request, "param", 1)
+    stacks, awaited = getattr(request, "param", (1, INJECTED))
     select = "refuses" if stacks == 1 else "refuses or killed"
     project = copy_project(tmp_path)
     if stacks == 2:
@@ -61,15 +63,15 @@ def gate(
         stderr=subprocess.STDOUT,
     )
 
-    def injected() -> RunFolder | None:
+    def far_enough() -> RunFolder | None:
         assert process.poll() is None, process.stdout and process.stdout.read().decode()
         for timeline in project.glob("out/2*/timeline.jsonl"):
-            if '"event": "injected"' in timeline.read_text(encoding="utf-8"):
+            if awaited in timeline.read_text(encoding="utf-8"):
                 return RunFolder(timeline.parent)
         return None
 
     try:
-        yield process, eventually(injected, timeout_s=300, what="the fault", interval_s=0.2)
+        yield process, eventually(far_enough, timeout_s=300, what=awaited, interval_s=0.2)
     finally:
         if process.poll() is None:
             process.kill()
@@ -97,10 +99,10 @@ def its_pytest(process: subprocess.Popen[bytes]) -> int:
 @pytest.mark.parametrize(
     ("gate", "number", "stopped"),
     [
-        (1, signal.SIGINT, lambda process: process.pid),
-        (1, signal.SIGTERM, lambda process: process.pid),
-        (2, signal.SIGINT, lambda process: process.pid),
-        (2, signal.SIGTERM, its_pytest),
+        ((1, INJECTED), signal.SIGINT, lambda process: process.pid),
+        ((1, INJECTED), signal.SIGTERM, lambda process: process.pid),
+        ((2, INJECTED), signal.SIGINT, lambda process: process.pid),
+        ((2, INJECTED), signal.SIGTERM, its_pytest),
     ],
     ids=["ctrl-c", "sigterm", "ctrl-c, two stacks", "its pytest alone, two stacks"],
     indirect=["gate"],
@@ -120,6 +122,17 @@ def test_a_gate_that_is_stopped_heals_removes_and_says_unknown(
     assert document["interrupted"] is True
     assert {d["reason"] for d in document["drills"]} == {"interrupted"}
     assert '"event": "healed"' in folder.timeline.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("gate", [(2, "ready (2/")], ids=["two stacks"], indirect=True)
+def test_a_gate_that_is_stopped_while_its_stacks_start_removes_them(
+    gate: tuple[subprocess.Popen[bytes], RunFolder],
+) -> None:
+    process, folder = gate
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=90) == 3
+    assert alive(folder) == []
+    assert {d["reason"] for d in folder.read_verdict()["drills"]} == {"interrupted"}
 
 
 def test_a_gate_that_is_killed_leaves_nothing_behind(
