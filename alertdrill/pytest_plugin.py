@@ -127,6 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
         die_with_parent()
         # What is late here has its margin. A session of its own has only the gate's pytest.
         give_way(NICENESS, session=by_gate)
+    if by_gate:
         # A parent in the background may have left it ignored, and the gate sends it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config.stash[SESSION]))
